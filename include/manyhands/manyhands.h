@@ -1,0 +1,23 @@
+/* manyhands/manyhands.h - all of it. */
+#ifndef MANYHANDS_MANYHANDS_H
+#define MANYHANDS_MANYHANDS_H
+
+#include "arena.h"
+#include "barrier.h"
+#include "base.h"
+#include "channel.h"
+#include "cond.h"
+#include "deadline.h"
+#include "error.h"
+#include "event.h"
+#include "lock.h"
+#include "pipe.h"
+#include "process.h"
+#include "rwlock.h"
+#include "segment.h"
+#include "sem.h"
+#include "slab.h"
+#include "thread.h"
+#include "wait.h"
+
+#endif
