@@ -1,0 +1,69 @@
+"""manyhands: threads, processes and everything between them, in C, under the names you know.
+
+Three ways in, easiest first::
+
+    python -m manyhands run app.py                           # an unmodified program
+    import manyhands.multiprocessing as multiprocessing      # one line changed
+    import manyhands                                         # the new things
+
+``manyhands.threading``, ``.queue``, ``.multiprocessing`` and ``.futures`` are drop-ins for the standard library's
+modules. ``manyhands.compare(function, items)`` answers "threads or processes?" for a function of yours.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from manyhands._substitute import install, installed, uninstall
+from manyhands.errors import Cancelled, Error, OwnerDiedError, RemoteError, ThreadExit
+
+if TYPE_CHECKING:
+    from manyhands._impl import checkpoint, shield
+    from manyhands.advise import compare
+    from manyhands.futures import WorkerDiedError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "Error",
+    "OwnerDiedError",
+    "RemoteError",
+    "ThreadExit",
+    "WorkerDiedError",
+    "checkpoint",
+    "compare",
+    "compiled",
+    "install",
+    "installed",
+    "shield",
+    "uninstall",
+]
+
+# Imported on first use, so that `import manyhands` costs next to nothing.
+_LAZY = {
+    "WorkerDiedError": "manyhands.futures",
+    "checkpoint": "manyhands._impl",
+    "compare": "manyhands.advise",
+    "shield": "manyhands._impl",
+}
+
+
+def compiled() -> bool:
+    """True where the compiled core is in use; False where manyhands runs on the standard library alone."""
+    return bool(importlib.import_module("manyhands._impl").available)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    if name in ("threading", "queue", "multiprocessing", "futures", "shared"):
+        return importlib.import_module(f"manyhands.{name}")
+    raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__ + ["threading", "queue", "multiprocessing", "futures", "__version__"])

@@ -1,0 +1,50 @@
+"""The exceptions that manyhands adds. Wherever the standard library has one, that very one is raised instead.
+
+Each also subclasses what existing handlers catch. ``WorkerDiedError`` is in ``manyhands.futures``: its base class is there.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+__all__ = ["Cancelled", "Error", "OwnerDiedError", "RemoteError", "ThreadExit"]
+
+
+class Error(Exception):
+    """The root of manyhands' own exceptions."""
+
+
+class OwnerDiedError(Error, OSError):
+    """The owner of a lock was killed while it held it. The lock is not held now; ``lock.recover()`` takes it.
+
+    An ``OSError`` with ``errno.EOWNERDEAD``.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        if not args:
+            args = ("the owner of this lock died while it held it; lock.recover() acquires it, "
+                    "and what it guards may be half changed",)
+        if len(args) == 1:
+            args = (errno.EOWNERDEAD, args[0])
+        super().__init__(*args)
+
+
+class Cancelled(Error):
+    """A wait was ended by its cancel token."""
+
+
+class RemoteError(Error):
+    """Stands for an exception of another process that cannot be sent as itself: its type, message and traceback."""
+
+    def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name, self.message, self.traceback = type_name, message, traceback
+
+    def __str__(self) -> str:
+        tail = f"\n\n{self.traceback}" if self.traceback else ""
+        return f"{self.type_name}: {self.message}{tail}"
+
+
+class ThreadExit(SystemExit):
+    """Raised inside a thread that was asked to terminate. A ``SystemExit``: ``except Exception`` does not swallow it."""

@@ -1,0 +1,5 @@
+"""The standard library's ``concurrent.futures.process``, under our name."""
+
+from manyhands._facade import alias
+
+alias(__name__, "concurrent.futures.process")
