@@ -1,8 +1,7 @@
 /* core/os/atomic.h - atomics with the memory order in the name.
  *
  * Every access to shared state in core/ goes through these. That is also the seam of the exhaustive scheduler
- * (tests/core/sched): with MH_SCHED defined, each access is a step at which another thread may run, or this one die,
- * and the scheduler is told every value that was read.
+ * (tests/core/sched): with MH_SCHED defined, each access is a step at which another thread may run, or this one die.
  */
 #ifndef MH_OS_ATOMIC_H
 #define MH_OS_ATOMIC_H
@@ -11,30 +10,29 @@
 #include <stdint.h>
 
 #ifdef MH_SCHED
-void mh_sched_step(const volatile void *address, const char *operation);
-uint64_t mh_sched_saw(uint64_t value);
-#define MH__STEP(p, what) mh_sched_step((p), (what))
-#define MH__SAW(value) mh_sched_saw((uint64_t) (value))
+void mh_sched_step(const volatile void *address, unsigned size, const char *operation);
+#define MH__TEXT2(x) #x
+#define MH__TEXT(x) MH__TEXT2(x)
+#define MH__STEP(p, what) mh_sched_step((p), (unsigned) sizeof *(p), what " (" __FILE__ ":" MH__TEXT(__LINE__) ")")
 #else
 #define MH__STEP(p, what) ((void) 0)
-#define MH__SAW(value) (value)
 #endif
 
-#define mh_load_rlx(p) (MH__STEP(p, "load"), MH__SAW(atomic_load_explicit((p), memory_order_relaxed)))
-#define mh_load_acq(p) (MH__STEP(p, "load"), MH__SAW(atomic_load_explicit((p), memory_order_acquire)))
-#define mh_load_seq(p) (MH__STEP(p, "load"), MH__SAW(atomic_load_explicit((p), memory_order_seq_cst)))
+#define mh_load_rlx(p) (MH__STEP(p, "load"), atomic_load_explicit((p), memory_order_relaxed))
+#define mh_load_acq(p) (MH__STEP(p, "load"), atomic_load_explicit((p), memory_order_acquire))
+#define mh_load_seq(p) (MH__STEP(p, "load"), atomic_load_explicit((p), memory_order_seq_cst))
 #define mh_store_rlx(p, v) (MH__STEP(p, "store"), atomic_store_explicit((p), (v), memory_order_relaxed))
 #define mh_store_rel(p, v) (MH__STEP(p, "store"), atomic_store_explicit((p), (v), memory_order_release))
 #define mh_store_seq(p, v) (MH__STEP(p, "store"), atomic_store_explicit((p), (v), memory_order_seq_cst))
-#define mh_xchg_acq(p, v) (MH__STEP(p, "xchg"), MH__SAW(atomic_exchange_explicit((p), (v), memory_order_acquire)))
-#define mh_xchg_rel(p, v) (MH__STEP(p, "xchg"), MH__SAW(atomic_exchange_explicit((p), (v), memory_order_release)))
-#define mh_xchg_acq_rel(p, v) (MH__STEP(p, "xchg"), MH__SAW(atomic_exchange_explicit((p), (v), memory_order_acq_rel)))
-#define mh_add_rlx(p, v) (MH__STEP(p, "add"), MH__SAW(atomic_fetch_add_explicit((p), (v), memory_order_relaxed)))
-#define mh_add_acq_rel(p, v) (MH__STEP(p, "add"), MH__SAW(atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)))
-#define mh_sub_rlx(p, v) (MH__STEP(p, "sub"), MH__SAW(atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)))
-#define mh_sub_acq_rel(p, v) (MH__STEP(p, "sub"), MH__SAW(atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)))
-#define mh_or_acq_rel(p, v) (MH__STEP(p, "or"), MH__SAW(atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)))
-#define mh_and_acq_rel(p, v) (MH__STEP(p, "and"), MH__SAW(atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)))
+#define mh_xchg_acq(p, v) (MH__STEP(p, "xchg"), atomic_exchange_explicit((p), (v), memory_order_acquire))
+#define mh_xchg_rel(p, v) (MH__STEP(p, "xchg"), atomic_exchange_explicit((p), (v), memory_order_release))
+#define mh_xchg_acq_rel(p, v) (MH__STEP(p, "xchg"), atomic_exchange_explicit((p), (v), memory_order_acq_rel))
+#define mh_add_rlx(p, v) (MH__STEP(p, "add"), atomic_fetch_add_explicit((p), (v), memory_order_relaxed))
+#define mh_add_acq_rel(p, v) (MH__STEP(p, "add"), atomic_fetch_add_explicit((p), (v), memory_order_acq_rel))
+#define mh_sub_rlx(p, v) (MH__STEP(p, "sub"), atomic_fetch_sub_explicit((p), (v), memory_order_relaxed))
+#define mh_sub_acq_rel(p, v) (MH__STEP(p, "sub"), atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel))
+#define mh_or_acq_rel(p, v) (MH__STEP(p, "or"), atomic_fetch_or_explicit((p), (v), memory_order_acq_rel))
+#define mh_and_acq_rel(p, v) (MH__STEP(p, "and"), atomic_fetch_and_explicit((p), (v), memory_order_acq_rel))
 /* cas: 1 where `*p` was `*expected` and is now `desired`; else 0, and `*expected` is what was found. */
 #define mh_cas_rlx(p, e, d) mh__cas(p, e, d, memory_order_relaxed, memory_order_relaxed)
 #define mh_cas_acq(p, e, d) mh__cas(p, e, d, memory_order_acquire, memory_order_acquire)
@@ -42,7 +40,7 @@ uint64_t mh_sched_saw(uint64_t value);
 #define mh_cas_acq_rel(p, e, d) mh__cas(p, e, d, memory_order_acq_rel, memory_order_acquire)
 #define mh__cas(p, e, d, success, failure) \
     (MH__STEP(p, "cas"),                   \
-     MH__SAW(atomic_compare_exchange_strong_explicit((p), (e), (d), success, failure)) ? 1 : (MH__SAW(*(e)), 0))
+     atomic_compare_exchange_strong_explicit((p), (e), (d), success, failure))
 /* A full fence, for store-then-load protocols (announce myself, then look). */
 #define mh_fence_seq() atomic_thread_fence(memory_order_seq_cst)
 

@@ -1,0 +1,110 @@
+/* core/os on the fake machine. */
+#include "core/os/os.h"
+#include "machine.h"
+
+#include <errno.h>
+
+static int slept(void)
+{
+    static const int code[] = {-EINTR, -ETIMEDOUT, 0};
+    return code[machine_self()->outcome + 2];
+}
+
+int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline, int shared)
+{
+    (void) shared;
+    machine_yield(word, "futex wait");
+    if (atomic_load(word) != expected)
+        return -EAGAIN;
+    if (deadline <= machine_self()->now)
+        return -ETIMEDOUT;
+    machine_sleep(word, NULL, deadline);
+    return slept();
+}
+
+int mh_os_futex_wait2(_Atomic(uint32_t) *word, uint32_t expected, int shared, _Atomic(uint32_t) *word2,
+                      uint32_t expected2, int shared2, int64_t deadline)
+{
+    (void) shared;
+    (void) shared2;
+    if (scenario->flags & SCHED_NO_WAITV)
+        return -ENOSYS;
+    machine_yield(word, "futex wait2");
+    if (atomic_load(word) != expected || atomic_load(word2) != expected2)
+        return -EAGAIN;
+    if (deadline <= machine_self()->now)
+        return -ETIMEDOUT;
+    machine_sleep(word, word2, deadline);
+    return slept();
+}
+
+void mh_os_futex_wake(_Atomic(uint32_t) *word, int count, int shared)
+{
+    (void) shared;
+    if (scenario->flags & SCHED_DROP_WAKES)
+        return;
+    actor *a = machine_self();
+    a->wake = word;
+    a->wake_count = count;
+    machine_yield(word, "futex wake");
+    machine_wake(a);
+    a->wake = NULL;
+    a->wake_count = a->pick = 0;
+}
+
+int64_t mh_os_now(void)
+{
+    return machine_self()->now;
+}
+
+void mh_os_pause(void)
+{
+    machine_yield(NULL, "pause");
+}
+
+int mh_os_cores(void)
+{
+    return 1; /* nobody spins */
+}
+
+int mh_os_pid(void)
+{
+    return 100 + (scenario->flags & SCHED_PROCESSES ? machine_index() : 0);
+}
+
+int mh_os_tid(void)
+{
+    return scenario->flags & SCHED_PROCESSES ? mh_os_pid() : 200 + machine_index();
+}
+
+uint64_t mh_os_start_time(int pid)
+{
+    return (uint64_t) pid * 7;
+}
+
+uint64_t sched_who(int thread)
+{
+    uint64_t pid = 100 + (scenario->flags & SCHED_PROCESSES ? (uint64_t) thread : 0);
+    return pid | (pid * 7) << 32;
+}
+
+uint64_t mh_os_self(void)
+{
+    return sched_who(machine_index());
+}
+
+int mh_os_alive(uint64_t who)
+{
+    machine_yield(NULL, "alive?");
+    for (int i = 0; i < m.count; i++)
+        if (m.actor[i].status != DEAD && sched_who(i) == who)
+            return 1;
+    return 0;
+}
+
+_Noreturn void mh_os_panic(const char *function, const void *object, const char *what)
+{
+    (void) function;
+    (void) object;
+    machine_fail(what);
+}
