@@ -284,7 +284,8 @@ static void print_stacks(pid_t process)
     fprintf(stderr, "  stacks of process %d:\n", (int) process);
     fflush(NULL);
     snprintf(command, sizeof command,
-             "{ command -v gdb >/dev/null && timeout 20 gdb -p %d -batch -nx -ex 'thread apply all bt 20' 2>/dev/null |"
+             "{ command -v gdb >/dev/null && timeout 20 gdb -p %d -batch -nx -ex 'thread apply all bt 20' "
+             "2>/dev/null |"
              " grep -E '^(Thread|#)' | sed 's/^/    /' 1>&2; } ||"
              " for t in /proc/%d/task/*; do echo \"    $t $(cat $t/wchan) $(cat $t/syscall)\"; done 1>&2",
              (int) process, (int) process);
@@ -321,7 +322,7 @@ static int kill_children(void)
 /* The test's children, orphaned by its end, are ours (subreaper). How many live on, after half a second's grace. */
 static int reap_leftovers(double grace)
 {
-    for (double end = t_now() + grace; ; t_nap(0.002)) {
+    for (double end = t_now() + grace;; t_nap(0.002)) {
         pid_t ended;
         while ((ended = waitpid(-1, NULL, WNOHANG)) > 0) {
         }
@@ -388,8 +389,11 @@ static int run_test(const struct t_case *test)
         result = 1;
         snprintf(why, sizeof why, "left %d process%s behind", living, living == 1 ? "" : "es");
     }
-    printf("%-7s %-44s %6.2f s  %s\n", result == 0 ? "ok" : result == 1 ? "FAILED" : "skipped", test->name,
-           t_now() - start, why);
+    printf("%-7s %-44s %6.2f s  %s\n",
+           result == 0   ? "ok"
+           : result == 1 ? "FAILED"
+                         : "skipped",
+           test->name, t_now() - start, why);
     fflush(NULL);
     return result;
 }

@@ -61,7 +61,8 @@ void t_only(struct t_case *test); /* forget the others: for the harness's own te
         }                                                                      \
     } while (0)
 
-_Noreturn void t_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+_Noreturn void t_fail(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 _Noreturn void t_skip(const char *reason);
 void t_check_eq(const char *file, int line, const char *text, long long a, long long b);
 void t_check_str(const char *file, int line, const char *text, const char *a, const char *b);

@@ -1,0 +1,75 @@
+# manyhands: the only entry a person needs. `make` prints what there is.
+#
+# Every target does the set-up it needs by itself: a virtual environment, the tools in it, the build. PYTHON=... picks
+# another interpreter, for which all of that is kept apart.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHON
+SETUP := tools/setup
+SHELL := /bin/sh
+HTML ?= compare.html
+# more words for the program that a target runs: make test ARGS='-k lock'
+ARGS ?=
+
+.PHONY: help
+help: ## print this list
+	@echo 'make TARGET [PYTHON=python3.12] [ARGS=...]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    \1\t\2/p' Makefile | expand -t 17
+
+.PHONY: run
+run: ## threads or processes? the comparison on this machine, with a page in compare.html
+	@$(SETUP) doctor
+	@venv=$$($(SETUP) venv base compare progress) && site=$$($(SETUP) build) && \
+	PYTHONPATH=$$site $$venv/bin/python -m manyhands compare --html $(HTML) $(ARGS)
+
+.PHONY: build
+build: ## build for PYTHON; the last line printed is the folder that goes on sys.path
+	@$(SETUP) build
+
+.PHONY: test
+test: ## all tests: C, Python, examples, contracts (ARGS for pytest)
+	@tools/run_tests all $(ARGS)
+
+.PHONY: check
+check: ## the fast tests and lint, under two minutes
+	@tools/run_tests fast $(ARGS)
+
+.PHONY: test-python
+test-python: ## the Python tests alone, for PYTHON (ARGS for pytest)
+	@tools/run_tests python $(ARGS)
+
+.PHONY: bench
+bench: ## ours beside its peers: ONLY='thread/*' picks rows, JSON=file keeps the figures
+	@venv=$$($(SETUP) venv base bench) && site=$$($(SETUP) build release) && \
+	PYTHONPATH=$$site $$venv/bin/python -m bench $(if $(ONLY),--only '$(ONLY)') $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+.PHONY: lint
+lint: ## formatting, static analysis, types, layers, contracts
+	@tools/run_lint all
+
+.PHONY: format
+format: ## rewrite C and Python files in the project's format
+	@tools/run_lint format
+
+.PHONY: sanitize
+sanitize: ## the C tests under ASan with UBSan, then under TSan
+	@$(SETUP) sanitize address,undefined
+	@$(SETUP) sanitize thread
+
+.PHONY: wheel
+wheel: ## a wheel in dist/, as pip would build it
+	@venv=$$($(SETUP) venv build) && $$venv/bin/python -m pip wheel -q --no-deps -w dist . && ls dist
+
+.PHONY: venv
+venv: ## the virtual environment with all tools; prints its folder
+	@$(SETUP) venv build base test all lint
+
+.PHONY: doctor
+doctor: ## say what this machine lacks, and which package has it
+	@$(SETUP) doctor && echo 'nothing is missing'
+
+.PHONY: clean
+clean: ## remove everything that was built, and the virtual environments
+	@rm -rf build .venv dist compare.html .pytest_cache .mypy_cache .ruff_cache
+	@find bench examples python tests tools -name __pycache__ -prune -exec rm -rf {} +
