@@ -18,23 +18,29 @@ int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadlin
         return -EAGAIN;
     if (deadline <= machine_self()->now)
         return -ETIMEDOUT;
-    machine_sleep(word, NULL, deadline);
+    machine_sleep((const void *[]){word}, 1, deadline);
     return slept();
 }
 
-int mh_os_futex_wait2(_Atomic(uint32_t) *word, uint32_t expected, int shared, _Atomic(uint32_t) *word2,
-                      uint32_t expected2, int shared2, int64_t deadline)
+int mh_os_has_wait_any(void)
 {
-    (void) shared;
-    (void) shared2;
-    if (scenario->flags & SCHED_NO_WAITV)
+    return !(scenario->flags & SCHED_NO_WAITV);
+}
+
+int mh_os_futex_wait_any(const struct mh_os_futex *futexes, int count, int64_t deadline)
+{
+    const void *words[SLEEP_WORDS] = {0};
+    if (!mh_os_has_wait_any())
         return -ENOSYS;
-    machine_yield(word, "futex wait2");
-    if (atomic_load(word) != expected || atomic_load(word2) != expected2)
-        return -EAGAIN;
+    machine_yield(futexes[0].word, "futex wait any");
+    for (int i = 0; i < count; i++) {
+        if (atomic_load(futexes[i].word) != futexes[i].expected)
+            return -EAGAIN;
+        words[i] = futexes[i].word;
+    }
     if (deadline <= machine_self()->now)
         return -ETIMEDOUT;
-    machine_sleep(word, word2, deadline);
+    machine_sleep(words, count, deadline);
     return slept();
 }
 
@@ -50,6 +56,11 @@ void mh_os_futex_wake(_Atomic(uint32_t) *word, int count, int shared)
     machine_wake(a);
     a->wake = NULL;
     a->wake_count = a->pick = 0;
+}
+
+struct mh__tls *mh__tls(void)
+{
+    return &machine_self()->tls;
 }
 
 int64_t mh_os_now(void)
@@ -107,4 +118,10 @@ _Noreturn void mh_os_panic(const char *function, const void *object, const char 
     (void) function;
     (void) object;
     machine_fail(what);
+}
+
+_Noreturn void mh_os_panic_owned(const char *function, const void *object, const char *what, int owner)
+{
+    (void) owner;
+    mh_os_panic(function, object, what);
 }

@@ -124,16 +124,15 @@ void machine_yield(const void *address, const char *operation)
         machine_fail("touches a frame of another thread that has returned");
 }
 
-void machine_sleep(const void *word, const void *word2, int64_t deadline)
+void machine_sleep(const void *const *words, int count, int64_t deadline)
 {
     actor *a = machine_self();
     a->status = ASLEEP;
-    a->word[0] = word;
-    a->word[1] = word2;
+    memcpy(a->word, words, (size_t) count * sizeof *words);
     a->deadline = deadline;
     a->operation = "asleep";
     leave(a);
-    a->word[0] = a->word[1] = NULL;
+    memset(a->word, 0, sizeof a->word);
     a->deadline = 0;
 }
 
@@ -187,7 +186,10 @@ int64_t sched_soon(void)
 
 static int sleeps_on(const actor *a, const void *word)
 {
-    return a->status == ASLEEP && word && (a->word[0] == word || a->word[1] == word);
+    for (int i = 0; i < SLEEP_WORDS; i++)
+        if (a->status == ASLEEP && word && a->word[i] == word)
+            return 1;
+    return 0;
 }
 
 static int sleepers(const void *word)

@@ -7,6 +7,7 @@
 #ifndef MH_TESTS_SCHED_MACHINE_H
 #define MH_TESTS_SCHED_MACHINE_H
 
+#include "core/os/os.h"
 #include "sched.h"
 
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 
 #define STACK_SIZE 16384
 #define FIRST_INSTANT INT64_C(1000000) /* the clock of each thread until a wait of it times out */
+#define SLEEP_WORDS MH_OS_FUTEX_ANY
 #define SOON INT64_C(1000)             /* less than any slice */
 
 enum { READY, ASLEEP, FINISHED, DEAD };
@@ -24,7 +26,8 @@ typedef struct actor {
     char *sp; /* frames below it have returned */
     int status;
     int outcome;               /* of the futex wait that ended */
-    const void *word[2];       /* asleep on these */
+    const void *word[SLEEP_WORDS]; /* asleep on these */
+    struct mh__tls tls;        /* what is thread-local in core/ */
     int64_t deadline, now;
     const void *about;         /* the step it is about to take: address, how many bytes there, and what */
     unsigned size;
@@ -68,7 +71,7 @@ actor *machine_self(void);
 int machine_index(void);
 void machine_yield(const void *address, const char *operation);
 void machine_wake(actor *a); /* up to a->wake_count sleepers on a->wake, beginning with the a->pick-th */
-void machine_sleep(const void *word, const void *word2, int64_t deadline);
+void machine_sleep(const void *const *words, int count, int64_t deadline);
 _Noreturn void machine_fail(const char *what);
 
 #endif

@@ -1,0 +1,151 @@
+/* core/os/ids.c - who I am, who you are, and whether you still live.
+ *
+ * Process and thread ids are recycled, so a word that other processes read also holds the low half of the start time:
+ * a recycled id with the same start tick (10 ms) and 2^32 ticks apart is taken for impossible. All sides must see the same
+ * process ids, that is, live in one PID namespace.
+ *
+ * A thread's key names it in words that only its own process reads. It is the thread id, except after fork(): there the thread
+ * that forked goes on under its parent's id, since it still holds what it held. Should the system give that id to a new
+ * thread of the child, the new one takes it with KEY_OTHER set.
+ */
+#include "os.h"
+#include "sys.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KEY_OTHER 0x20000000u /* above every id: the kernel's limit is 2^22 */
+
+_Thread_local struct mh__tls mh__tls_block MH__TLS_MODEL;
+_Atomic(uint64_t) mh__os_self;
+static uint32_t inherited_key; /* written in a child before it has a second thread */
+
+static void after_fork_in_child(void)
+{
+    struct mh__tls *tls = mh__tls();
+    mh_store_rlx(&mh__os_self, 0);
+    tls->tid = 0;
+    tls->who = 0;
+    inherited_key = tls->key;
+}
+
+static int register_fork_handler(void)
+{
+    static _Atomic(int) done;
+    int no = 0;
+    /* A loser of this race may go on before the winner has registered; both are in no fork of their own. */
+    if (mh_load_rlx(&done) || !mh_cas_acq_rel(&done, &no, 1))
+        return 0;
+    int rc = -pthread_atfork(NULL, NULL, after_fork_in_child);
+    if (rc != 0)
+        mh_store_rlx(&done, 0);
+    return rc;
+}
+
+int mh_os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+    int rc = register_fork_handler();
+    return rc != 0 ? rc : -pthread_atfork(prepare, parent, child);
+}
+
+void mh__os_learn_thread(struct mh__tls *tls)
+{
+    (void) register_fork_handler();
+    tls->tid = (int) syscall(SYS_gettid);
+    if (tls->key == 0) {
+        tls->key = (uint32_t) tls->tid;
+        if (tls->key == inherited_key)
+            tls->key ^= KEY_OTHER;
+    }
+}
+
+void mh__os_learn_who(struct mh__tls *tls)
+{
+    int tid = mh_os_tid();
+    tls->who = (uint64_t) (uint32_t) tid | mh_os_start_time(tid) << 32;
+}
+
+uint64_t mh__os_learn_self(void)
+{
+    (void) register_fork_handler();
+    int pid = (int) getpid();
+    uint64_t self = (uint64_t) (uint32_t) pid | mh_os_start_time(pid) << 32;
+    mh_store_rlx(&mh__os_self, self);
+    return self;
+}
+
+struct stat_line {
+    char state;
+    long threads;
+    uint64_t start;
+};
+
+/* The fields of /proc/ID/stat that follow the name, which is in parentheses and may itself hold spaces and parentheses. */
+static int parse_stat(const char *text, struct stat_line *line)
+{
+    const char *p = strrchr(text, ')');
+    if (p == NULL || p[1] != ' ')
+        return -EINVAL;
+    p += 2;
+    line->state = *p; /* field 3 */
+    for (int field = 3; field <= 22; field++) {
+        if (field == 20)
+            line->threads = strtol(p, NULL, 10);
+        if (field == 22)
+            line->start = strtoull(p, NULL, 10);
+        p = strchr(p, ' ');
+        if (p == NULL)
+            return field < 22 ? -EINVAL : 0;
+        p++;
+    }
+    return 0;
+}
+
+static int read_stat(int id, struct stat_line *line)
+{
+    char path[40], text[1024];
+    char *end = mh__put_text(path, path + sizeof path, "/proc/");
+    end = mh__put_number(end, path + sizeof path, (uint64_t) id, 10);
+    mh__put_text(end, path + sizeof path, "/stat");
+    ssize_t size = mh__read_text(path, text, sizeof text);
+    if (size < 0)
+        return (int) size;
+    int saved = errno; /* strtol */
+    int rc = parse_stat(text, line);
+    errno = saved;
+    return rc;
+}
+
+uint64_t mh_os_start_time(int id)
+{
+    struct stat_line line;
+    return id > 0 && read_stat(id, &line) == 0 ? line.start : 0;
+}
+
+/* Without /proc (hidden, not mounted) all that can be asked is whether the id is in use; a zombie passes for alive then. */
+static int id_in_use(int id)
+{
+    int saved = errno;
+    return mh__result(kill(id, 0), saved) != -ESRCH;
+}
+
+int mh_os_alive(uint64_t who)
+{
+    int id = (int) (who & UINT32_MAX);
+    uint32_t start = (uint32_t) (who >> 32);
+    struct stat_line line;
+    if (id <= 0)
+        return 0;
+    if (who == mh_load_rlx(&mh__os_self))
+        return 1;
+    if (read_stat(id, &line) < 0)
+        return id_in_use(id);
+    if (start != 0 && (uint32_t) line.start != start)
+        return 0;
+    /* A main thread that ended before the others is a zombie with company, and the process lives. */
+    return (line.state != 'Z' && line.state != 'X' && line.state != 'x') || line.threads > 1;
+}

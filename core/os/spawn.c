@@ -1,0 +1,122 @@
+/* core/os/spawn.c - start a program with exactly the descriptors that were asked for. */
+#include "os.h"
+#include "sys.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct spawn {
+    char *const *argv;
+    char *const *envp;
+    const int *keep;
+    size_t keep_count;
+    int report; /* exec's errno goes here; closed by a successful exec */
+    const char *path; /* PATH, read before the fork */
+};
+
+/* In the child between fork and exec only what is safe in a signal handler: another thread may have held any lock. */
+static void default_signals(void)
+{
+    struct sigaction action;
+    sigset_t none;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    for (int number = 1; number <= 64; number++)
+        (void) sigaction(number, &action, NULL);
+    sigemptyset(&none);
+    (void) sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int keep_descriptors(const struct spawn *spawn)
+{
+    for (size_t i = 0; i < spawn->keep_count; i++) {
+        int rc = mh_os_set_inheritable(spawn->keep[i], 1);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Try argv[0] in each folder of PATH; the error that says most wins (EACCES over ENOENT, as execvp does). */
+static int exec_search(const struct spawn *spawn)
+{
+    char path[4096];
+    int worst = ENOENT;
+    if (strchr(spawn->argv[0], '/') != NULL) {
+        execve(spawn->argv[0], spawn->argv, spawn->envp);
+        return errno;
+    }
+    for (const char *at = spawn->path; *at != '\0';) {
+        size_t length = strcspn(at, ":");
+        if (length + strlen(spawn->argv[0]) + 2 <= sizeof path) {
+            memcpy(path, at, length);
+            path[length] = '\0';
+            char *end = path + length;
+            end = mh__put_text(end, path + sizeof path, length > 0 ? "/" : "");
+            mh__put_text(end, path + sizeof path, spawn->argv[0]);
+            execve(path, spawn->argv, spawn->envp);
+            if (errno == EACCES)
+                worst = EACCES;
+            else if (errno != ENOENT && errno != ENOTDIR)
+                return errno;
+        }
+        at += length + (at[length] == ':');
+    }
+    return worst;
+}
+
+static _Noreturn void child(const struct spawn *spawn)
+{
+    default_signals();
+    int error = -keep_descriptors(spawn);
+    if (error == 0)
+        error = exec_search(spawn);
+    ssize_t ignored = write(spawn->report, &error, sizeof error);
+    (void) ignored;
+    _exit(127);
+}
+
+static int first_word(int fd)
+{
+    int error = 0;
+    ssize_t got;
+    do
+        got = mh_os_read(fd, &error, sizeof error);
+    while (got == -EINTR);
+    return got == (ssize_t) sizeof error ? error : 0;
+}
+
+/* The report pipe must not take a number that is to be kept: with all of 0 1 2 open it takes one above them, and what is
+ * kept is open, too. */
+int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count)
+{
+    int report[2], unused, saved = errno;
+    if (argv == NULL || argv[0] == NULL || argv[0][0] == '\0')
+        return -EINVAL;
+    int rc = mh_os_pipe(report);
+    if (rc < 0)
+        return rc;
+    const char *path = getenv("PATH");
+    struct spawn spawn = { argv, envp != NULL ? envp : environ, keep, keep_count, report[1],
+                           path != NULL ? path : "/usr/local/bin:/bin:/usr/bin" };
+    sigset_t all, before;
+    sigfillset(&all); /* no handler of the parent's may run in the child */
+    (void) pthread_sigmask(SIG_BLOCK, &all, &before);
+    int pid = (int) mh__result(fork(), saved);
+    if (pid == 0)
+        child(&spawn);
+    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+    mh_os_close(report[1]);
+    int error = pid < 0 ? -pid : first_word(report[0]);
+    mh_os_close(report[0]);
+    if (error == 0)
+        return pid;
+    while (pid > 0 && mh_os_reap(pid, 0, &unused) == 0)
+        (void) mh_os_poll(-1, 0, mh_os_now() + 1000000); /* it is in _exit */
+    return -error;
+}
