@@ -1,7 +1,7 @@
 """The extension uses CPython's public interface, in the way that several interpreters in one process allow.
 
-Fails on private names (_Py..., internal headers, Py_BUILD_CORE), on PyGILState_... (it knows the main interpreter
-only), and on Python objects in static variables (they would be shared between interpreters).
+Fails on private names (_Py..., internal headers, Py_BUILD_CORE), on PyGILState_... (it knows the main
+interpreter only), and on Python objects in static variables (they would be shared between interpreters).
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ RULES = (
     (re.compile(r"\b(PyGILState_\w+)"), "{0} knows the main interpreter only: use PyThreadState_*"),
     (re.compile(r"\b(Py_BUILD_CORE\w*)"), "{0}: CPython's internal headers change without notice"),
     (
-        re.compile(r"\bstatic\s+(?:_Thread_local\s+|volatile\s+)*(Py\w*(?:Object|Type))\s*\*\s*(?:const\s+)?\w+\s*(?:[;=,\[])"),
+        re.compile(
+            r"\bstatic\s+(?:_Thread_local\s+|volatile\s+)*(Py\w*(?:Object|Type))\s*\*\s*(?:const\s+)?\w+\s*(?:[;=,\[])"
+        ),
         "a static {0} * is shared between interpreters: it belongs into the module's state",
     ),
-    (re.compile(r"\bstatic\s+(PyTypeObject)\s+\w+"), "a static {0} is shared between interpreters: make a heap type"),
+    (
+        re.compile(r"\bstatic\s+(PyTypeObject)\s+\w+"),
+        "a static {0} is shared between interpreters: make a heap type",
+    ),
 )
 INTERNAL = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]((?:internal|cpython)/[^">]*|pycore_[^">]*)', re.M)
 
@@ -36,11 +41,15 @@ def check_text(path: str, text: str) -> Iterator[Finding]:
             if match[1] not in ALLOWED:
                 yield Finding(path, stripped.count("\n", 0, match.start()) + 1, message.format(match[1]))
     for match in INTERNAL.finditer(text):
-        yield Finding(path, text.count("\n", 0, match.start()) + 1, f"{match[1]} is an internal header of CPython")
+        yield Finding(
+            path, text.count("\n", 0, match.start()) + 1, f"{match[1]} is an internal header of CPython"
+        )
 
 
 def main(root: Path = ROOT) -> int:
-    return report(finding for path, text in files(root, ("ext",), (".c", ".h")) for finding in check_text(path, text))
+    return report(
+        finding for path, text in files(root, ("ext",), (".c", ".h")) for finding in check_text(path, text)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every public function keeps the promise of having a contract, and exists.
 
-* Above each MH_API declaration, or group of declarations without a blank line between, stands a comment with a line
+* Above each MH_API declaration, or group of declarations without a blank line between, stands a comment
+  with a line
   `Safety: MT-... PROC-... AS-... FORK-... | waits or never waits | cancellation | allocs: ... | death: ...`
 * What the headers declare is exported by libmanyhands.so, and nothing else is.
 """
@@ -49,7 +50,11 @@ def faults(group: str) -> list[str]:
     if safety is None:
         return ["no Safety: line above it"]
     words = safety[1]
-    lacking = [f"the Safety: line does not say '{part}'" for part, pattern in PARTS.items() if not re.search(pattern, words)]
+    lacking = [
+        f"the Safety: line does not say '{part}'"
+        for part, pattern in PARTS.items()
+        if not re.search(pattern, words)
+    ]
     if re.search(r"\|\s*waits", words) and "cancellation" not in words:
         lacking.append("it waits, and the Safety: line does not say 'cancellation:'")
     return lacking
@@ -72,7 +77,10 @@ def declared_names(root: Path) -> dict[str, str]:
 
 def exported_names(library: Path) -> set[str]:
     listing = subprocess.run(
-        ["nm", "-D", "--defined-only", "--format=posix", str(library)], capture_output=True, text=True, check=True
+        ["nm", "-D", "--defined-only", "--format=posix", str(library)],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     # 'A' is the name of the version node
     symbols = (line.split() for line in listing.splitlines())
@@ -88,7 +96,9 @@ def check_exports(declared: dict[str, str], exported: set[str], library: str) ->
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
     """check_contracts.py [LIBRARY]: without one, the newest that lies below build/."""
-    findings = [finding for path, text in files(root, ("include",), (".h",)) for finding in check_header(path, text)]
+    findings = [
+        finding for path, text in files(root, ("include",), (".h",)) for finding in check_header(path, text)
+    ]
     built = sorted((root / "build").glob("*/core/libmanyhands.so"), key=lambda path: path.stat().st_mtime)
     if not arguments and not built:
         print("no libmanyhands.so below build/: run `make build`", file=sys.stderr)

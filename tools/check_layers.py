@@ -1,7 +1,7 @@
 """Calls go down only: pool -> proc -> shm -> sync -> os. Fails where an include or an import breaks that.
 
 * core/: a file includes its own layer, those below, and the public headers of these.
-* include/: public headers keep the same order among themselves, and need nothing but the C standard's headers.
+* include/: public headers keep the same order among themselves, and need only the C standard's headers.
 * ext/: the public headers and Python.h; nothing of core/.
 * The operating system (its headers, syscall(), its #ifdefs) is known to core/os/ alone.
 * python/: only manyhands/_impl imports the compiled module.
@@ -30,8 +30,8 @@ PUBLIC = {
     "manyhands": "pool",
 }
 STANDARD = {
-    "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdarg.h", "stdbool.h",
-    "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "time.h",
+    "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdarg.h",
+    "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "time.h",
     # numbers of signals, names of types: no calls into the system
     "signal.h", "sys/types.h",
 }  # fmt: skip
@@ -51,7 +51,7 @@ def includes(text: str) -> Iterator[tuple[int, str]]:
 
 
 def resolve(root: Path, path: str, name: str) -> str:
-    """The file of the tree that an include means, as a path from the root; a system header's name is left as it is."""
+    """The file of the tree that an include means, from the root; a system header's name is left as it is."""
     for candidate in (posixpath.join(posixpath.dirname(path), name), name, posixpath.join("include", name)):
         candidate = posixpath.normpath(candidate)
         if (root / candidate).is_file():
@@ -110,7 +110,9 @@ def imports_core(node: ast.AST) -> bool:
     if isinstance(node, ast.Import):
         return any(name.name.split(".")[-1] == "_core" for name in node.names)
     if isinstance(node, ast.ImportFrom):
-        return (node.module or "").split(".")[-1] == "_core" or any(name.name == "_core" for name in node.names)
+        return (node.module or "").split(".")[-1] == "_core" or any(
+            name.name == "_core" for name in node.names
+        )
     return False
 
 
@@ -120,7 +122,9 @@ def check_python(root: Path) -> Iterator[Finding]:
             continue
         for node in ast.walk(ast.parse(text, path)):
             if imports_core(node):
-                yield Finding(path, getattr(node, "lineno", 1), "only manyhands._impl imports the compiled module")
+                yield Finding(
+                    path, getattr(node, "lineno", 1), "only manyhands._impl imports the compiled module"
+                )
 
 
 def main(root: Path = ROOT) -> int:

@@ -33,7 +33,11 @@ def oversize(path: str, text: str) -> Iterator[tuple[int, int, Finding]]:
 
 
 def main(root: Path = ROOT) -> int:
-    found = [entry for path, text in files(root, FOLDERS, (".c", ".h", ".py", ".pyi")) for entry in oversize(path, text)]
+    found = [
+        entry
+        for path, text in files(root, FOLDERS, (".c", ".h", ".py", ".pyi"))
+        for entry in oversize(path, text)
+    ]
     too_big = [finding for size, limit, finding in found if size > limit]
     return report(too_big, [finding for size, limit, finding in found if size <= limit])
 

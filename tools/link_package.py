@@ -1,4 +1,4 @@
-"""Make BUILD/site/manyhands: links to the package's files in the source tree, and to the extension built in BUILD.
+"""Make BUILD/site/manyhands: links to the package's files in the source tree, and to the built extension.
 
     link_package.py python BUILD
 

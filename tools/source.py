@@ -1,4 +1,4 @@
-"""What the checkers share: C text without comments and strings, its functions, the files of the tree, the report."""
+"""What the checkers share: C text without comments and strings, its functions, files, the report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Function:
 
 
 def c_functions(text: str) -> Iterator[Function]:
-    """The functions that are defined in a C file: a block at the top level that follows a closing parenthesis."""
+    """The functions that a C file defines: a block at the top level that follows a closing parenthesis."""
     text = _DIRECTIVE.sub(_blank, strip_c(text))
     depth, start, opened = 0, 0, -1
     for match in re.finditer(r"[{};]", text):
@@ -63,7 +63,7 @@ class Finding:
 
 
 def files(root: Path, folders: Iterable[str], suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Path (relative to the root) and text of every file below these folders that ends in one of the suffixes."""
+    """Path (relative to the root) and text of every file below these folders with one of the suffixes."""
     for folder in folders:
         for path in sorted((root / folder).rglob("*")):
             if path.suffix in suffixes and path.is_file() and "__pycache__" not in path.parts:

@@ -1,7 +1,7 @@
 """What every Python test gets: no test may leave a thread or a process behind.
 
-A test that hangs is ended by pytest-timeout, which prints the stack of every thread; its child processes are then
-killed here, so that the next test starts clean.
+A test that hangs is ended by pytest-timeout, which prints the stack of every thread; its child processes
+are then killed here, so that the next test starts clean.
 """
 
 from __future__ import annotations
@@ -58,13 +58,20 @@ def child_processes() -> dict[int, str]:
             for pid in map(int, listing.read_text().split()):
                 with contextlib.suppress(OSError):
                     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-                    command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    command = (
+                        Path(f"/proc/{pid}/cmdline")
+                        .read_bytes()
+                        .replace(b"\0", b" ")
+                        .decode(errors="replace")
+                    )
                     if state != "Z" and not any(kept in command for kept in KEPT):
                         found[pid] = command.strip()
     return found
 
 
-def leftovers(threads: set[threading.Thread], children: dict[int, str]) -> tuple[list[threading.Thread], dict[int, str]]:
+def leftovers(
+    threads: set[threading.Thread], children: dict[int, str]
+) -> tuple[list[threading.Thread], dict[int, str]]:
     """The threads and children that were not there before, after a moment of grace to end in."""
     end = time.monotonic() + GRACE
     while True:

@@ -1,4 +1,4 @@
-"""The checkers of tools/ see what they are there to see: each is shown a violation, and its neighbour that is none."""
+"""The checkers of tools/ see what they are there to see: each is shown a violation, and what is none."""
 
 from __future__ import annotations
 
@@ -67,11 +67,23 @@ def layer_findings(tool, root: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"core__shm__ring_h": "", "core__sync__lock_c": '#include "core/shm/ring.h"\n'}, "calls go down only"),
+        (
+            {"core__shm__ring_h": "", "core__sync__lock_c": '#include "core/shm/ring.h"\n'},
+            "calls go down only",
+        ),
         ({"core__shm__ring_h": "", "core__sync__lock_c": '#include "../shm/ring.h"\n'}, "calls go down only"),
-        ({"include__manyhands__channel_h": "", "core__sync__lock_c": '#include "manyhands/channel.h"\n'}, "down only"),
-        ({"include__manyhands__arena_h": "", "include__manyhands__lock_h": '#include "arena.h"\n'}, "down only"),
-        ({"core__os__os_h": "", "include__manyhands__lock_h": '#include "core/os/os.h"\n'}, "may not include a private"),
+        (
+            {"include__manyhands__channel_h": "", "core__sync__lock_c": '#include "manyhands/channel.h"\n'},
+            "down only",
+        ),
+        (
+            {"include__manyhands__arena_h": "", "include__manyhands__lock_h": '#include "arena.h"\n'},
+            "down only",
+        ),
+        (
+            {"core__os__os_h": "", "include__manyhands__lock_h": '#include "core/os/os.h"\n'},
+            "may not include a private",
+        ),
         ({"core__os__os_h": "", "ext__lock_c": '#include "core/os/os.h"\n'}, "public headers only"),
         ({"ext__common_h": "", "core__os__a_c": '#include "ext/common.h"\n'}, "does not know the extension"),
         ({"core__sync__lock_c": "#include <linux/futex.h>\n"}, "only core/os/"),
@@ -94,8 +106,10 @@ def test_what_the_layers_allow(tool, tmp_path):
     root = tree(
         tmp_path,
         core__os__os_h="#include <sys/types.h>\n",
-        core__os__futex_c='#include "os.h"\n#include <linux/futex.h>\n#ifdef __linux__\n#endif\nint f(void) { return syscall(1); }\n',
-        core__sync__lock_c='#include "core/os/os.h"\n#include "manyhands/lock.h"\n#include <string.h>\n/* #include <linux/x.h> */\n',
+        core__os__futex_c='#include "os.h"\n#include <linux/futex.h>\n#ifdef __linux__\n#endif\n'
+        "int f(void) { return syscall(1); }\n",
+        core__sync__lock_c='#include "core/os/os.h"\n#include "manyhands/lock.h"\n#include <string.h>\n'
+        "/* #include <linux/x.h> */\n",
         core__shm__ring_c='#include "manyhands/lock.h"\n',
         include__manyhands__lock_h="#include <stdint.h>\n",
         include__manyhands__channel_h='#include "lock.h"\n',
@@ -140,19 +154,32 @@ def test_a_contract_covers_its_group(tool):
 
 def test_headers_and_exports_must_agree(tool, tmp_path):
     check = tool("check_contracts")
-    tree(tmp_path, include__manyhands__a_h="MH_API int mh_a(void);\n/* MH_API int mh_no(void); */\nMH_API extern int mh_b;\n")
+    tree(
+        tmp_path,
+        include__manyhands__a_h="MH_API int mh_a(void);\n/* MH_API int mh_no(void); */\n"
+        "MH_API extern int mh_b;\n",
+    )
     declared = check.declared_names(tmp_path)
     assert set(declared) == {"mh_a", "mh_b"}
     findings = [finding.text for finding in check.check_exports(declared, {"mh_b", "mh__c"}, "lib")]
-    assert findings == ["mh_a is declared, but lib does not export it", "mh__c is exported, but no header declares it"]
+    assert findings == [
+        "mh_a is declared, but lib does not export it",
+        "mh__c is exported, but no header declares it",
+    ]
 
 
 def test_exported_names_are_read_from_a_library(tool, tmp_path):
     source = tmp_path / "a.c"
-    source.write_text('int mh_seen; __attribute__((visibility("hidden"))) int mh_hidden; int mh_do(void) { return 1; }\n')
+    source.write_text(
+        'int mh_seen; __attribute__((visibility("hidden"))) int mh_hidden; int mh_do(void) { return 1; }\n'
+    )
     library = tmp_path / "liba.so"
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", source, "-o", library], check=True, timeout=60)
-    assert {"mh_seen", "mh_do"} == {name for name in tool("check_contracts").exported_names(library) if name[:2] == "mh"}
+    subprocess.run(
+        [os.environ.get("CC", "cc"), "-shared", "-fPIC", source, "-o", library], check=True, timeout=60
+    )
+    assert {"mh_seen", "mh_do"} == {
+        name for name in tool("check_contracts").exported_names(library) if name[:2] == "mh"
+    }
 
 
 # ---- capi
@@ -177,8 +204,10 @@ def test_a_private_or_shared_use_of_the_c_api_is_found(tool, line):
 
 def test_the_public_c_api_is_fine(tool):
     text = (
-        "/* not PyGILState_Ensure(), not _Py_Dealloc */\nstatic PyObject *lock_acquire(PyObject *self, PyObject *a)\n{\n"
-        '    PyErr_SetString(PyExc_ValueError, "_PyNo");\n    return NULL;\n}\nstatic PyMethodDef methods[] = {{0}};\n'
+        "/* not PyGILState_Ensure(), not _Py_Dealloc */\n"
+        "static PyObject *lock_acquire(PyObject *self, PyObject *a)\n{\n"
+        '    PyErr_SetString(PyExc_ValueError, "_PyNo");\n    return NULL;\n}\n'
+        "static PyMethodDef methods[] = {{0}};\n"
     )
     assert list(tool("check_capi").check_text("ext/a.c", text)) == []
 
@@ -207,11 +236,23 @@ def test_a_function_that_is_too_long_fails(tool, tmp_path, capfd):
 
 def test_the_package_list_holds_sources_and_no_caches(tool, tmp_path):
     package = tmp_path / "manyhands"
-    for name in ("__init__.py", "_core.pyi", "py.typed", "cli/page.html", "cli/__pycache__/a.pyc", "_core.cpython-311.so"):
+    for name in (
+        "__init__.py",
+        "_core.pyi",
+        "py.typed",
+        "cli/page.html",
+        "cli/__pycache__/a.pyc",
+        "_core.cpython-311.so",
+    ):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("")
     found = tool("list_package").package_files(tmp_path)
-    assert found == ["manyhands/__init__.py", "manyhands/_core.pyi", "manyhands/cli/page.html", "manyhands/py.typed"]
+    assert found == [
+        "manyhands/__init__.py",
+        "manyhands/_core.pyi",
+        "manyhands/cli/page.html",
+        "manyhands/py.typed",
+    ]
 
 
 def test_links_follow_the_source_tree(tool, tmp_path):
@@ -227,7 +268,11 @@ def test_links_follow_the_source_tree(tool, tmp_path):
     (package / "c.py").write_text("c")
     link(tmp_path / "python", build)
     site = build / "site" / "manyhands"
-    assert {entry.name: entry.read_text() for entry in site.iterdir()} == {"a.py": "a", "c.py": "c", "_core.abi.so": "core"}
+    assert {entry.name: entry.read_text() for entry in site.iterdir()} == {
+        "a.py": "a",
+        "c.py": "c",
+        "_core.abi.so": "core",
+    }
 
 
 def test_requirements_follow_extras(tool):
