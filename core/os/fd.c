@@ -22,12 +22,22 @@ int mh_os_dup(int fd)
     return (int) mh__result(fcntl(fd, F_DUPFD_CLOEXEC, 3), saved);
 }
 
+int mh_os_reopen(int fd)
+{
+    char path[40];
+    const char *limit = path + sizeof path;
+    int saved = errno;
+    mh__put_number(mh__put_text(path, limit, "/proc/self/fd/"), limit, (uint64_t) (unsigned) fd, 10);
+    return (int) mh__result(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), saved);
+}
+
 static int change_flag(int fd, int get, int set, int flag, int on)
 {
     int saved = errno;
     int flags = fcntl(fd, get);
-    if (flags < 0)
+    if (flags < 0) {
         return (int) mh__result(flags, saved);
+    }
     return (int) mh__result(fcntl(fd, set, on ? flags | flag : flags & ~flag), saved);
 }
 
@@ -46,8 +56,9 @@ int mh_os_fd_size(int fd, uint64_t *size)
     struct stat st;
     int saved = errno;
     long rc = mh__result(fstat(fd, &st), saved);
-    if (rc == 0)
+    if (rc == 0) {
         *size = (uint64_t) st.st_size;
+    }
     return (int) rc;
 }
 
@@ -83,23 +94,28 @@ int mh_os_socketpair(int fds[2])
 
 int mh_os_poll(int fd, int events, int64_t deadline)
 {
-    struct pollfd poll_fd = { .fd = fd, .events = 0, .revents = 0 };
+    struct pollfd poll_fd = {.fd = fd, .events = 0, .revents = 0};
     struct timespec left;
     int saved = errno;
-    if (events & MH_OS_READABLE)
+    if (events & MH_OS_READABLE) {
         poll_fd.events |= POLLIN;
-    if (events & MH_OS_WRITABLE)
+    }
+    if (events & MH_OS_WRITABLE) {
         poll_fd.events |= POLLOUT;
+    }
     if (deadline != INT64_MAX) {
         int64_t now = mh_os_now();
         left = mh__timespec(deadline > now ? deadline - now : 0);
     }
     long rc = mh__result(ppoll(&poll_fd, 1, deadline == INT64_MAX ? NULL : &left, NULL), saved);
-    if (rc <= 0)
+    if (rc <= 0) {
         return rc == 0 ? -ETIMEDOUT : (int) rc;
-    if (poll_fd.revents & POLLNVAL)
+    }
+    if (poll_fd.revents & POLLNVAL) {
         return -EBADF;
-    return (poll_fd.revents & POLLIN ? MH_OS_READABLE : 0) | (poll_fd.revents & POLLOUT ? MH_OS_WRITABLE : 0) |
+    }
+    return (poll_fd.revents & POLLIN ? MH_OS_READABLE : 0) |
+           (poll_fd.revents & POLLOUT ? MH_OS_WRITABLE : 0) |
            (poll_fd.revents & (POLLHUP | POLLERR) ? MH_OS_HUNG_UP : 0);
 }
 

@@ -114,6 +114,7 @@ int mh_os_shm_unlink(const char *name);
 /* fd.c: descriptors, all close-on-exec unless made inheritable */
 void mh_os_close(int fd);
 int mh_os_dup(int fd);
+int mh_os_reopen(int fd); /* the same file for reading, with flags and an owner of its own; needs /proc */
 int mh_os_set_inheritable(int fd, int inheritable);
 int mh_os_set_nonblocking(int fd, int nonblocking);
 int mh_os_fd_size(int fd, uint64_t *size);
@@ -138,10 +139,12 @@ _Noreturn void mh_os_exit(int status); /* at once, nothing flushed */
 /* A child of ours: 1 it ended and *status (exit status, or minus the signal) is set; 0 it has not; -ECHILD. `keep`: leave it to be
  * reaped by another call. */
 int mh_os_reap(int pid, int keep, int *status);
+/* The status of a process that ended, also after somebody else reaped it: 0, or negative where the kernel does not tell (6.15). */
+int mh_os_pidfd_status(int pidfd, int *status);
 int mh_os_is_stopped(int pid); /* 1 every thread of it is stopped (or it ended), 0 not yet, -ESRCH */
 /* Start a program: argv[0] is looked up in PATH; `keep`: descriptors it inherits under the same number; 0 1 2 always. Every
- * signal is at its default and unblocked in it. Returns the pid, or what exec said. */
-int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count);
+ * signal is at its default and unblocked in it. `die_with`: as mh_os_die_with(), -1: none. Returns the pid, or what exec said. */
+int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with);
 int mh_os_process_cpu(int pid, int64_t *ns);       /* user + system of the process alone */
 int mh_os_process_memory(int pid, uint64_t *bytes); /* PSS, or RSS where the kernel does not tell PSS */
 int mh_os_thread_cpu_of(int pid, int tid, int64_t *ns);

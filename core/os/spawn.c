@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -15,7 +16,8 @@ struct spawn {
     char *const *envp;
     const int *keep;
     size_t keep_count;
-    int report; /* exec's errno goes here; closed by a successful exec */
+    int report;       /* exec's errno goes here; closed by a successful exec */
+    int die_with;     /* mh_os_die_with() this, and keep it open; -1: none */
     const char *path; /* PATH, read before the fork */
 };
 
@@ -26,18 +28,43 @@ static void default_signals(void)
     sigset_t none;
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_DFL;
-    for (int number = 1; number <= 64; number++)
+    for (int number = 1; number <= 64; number++) {
         (void) sigaction(number, &action, NULL);
+    }
     sigemptyset(&none);
     (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Mark all from 3 on close-on-exec: at once where the kernel can (5.11), else one by one. */
+static void drop_descriptors(void)
+{
+    enum { CLOSE_ON_EXEC = 4, MOST = 65536 };
+    if (syscall(MH__NR_CLOSE_RANGE, 3, ~0u, CLOSE_ON_EXEC) == 0) {
+        return;
+    }
+    long most = sysconf(_SC_OPEN_MAX);
+    for (int fd = 3; fd < (most > 0 && most < MOST ? most : MOST); fd++) {
+        (void) mh_os_set_inheritable(fd, 0);
+    }
+}
+
 static int keep_descriptors(const struct spawn *spawn)
 {
+    drop_descriptors();
+    if (spawn->die_with >= 0) {
+        int rc = mh_os_die_with(spawn->die_with);
+        if (rc == 0) {
+            rc = mh_os_set_inheritable(spawn->die_with, 1);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
     for (size_t i = 0; i < spawn->keep_count; i++) {
         int rc = mh_os_set_inheritable(spawn->keep[i], 1);
-        if (rc < 0)
+        if (rc < 0) {
             return rc;
+        }
     }
     return 0;
 }
@@ -60,10 +87,11 @@ static int exec_search(const struct spawn *spawn)
             end = mh__put_text(end, path + sizeof path, length > 0 ? "/" : "");
             mh__put_text(end, path + sizeof path, spawn->argv[0]);
             execve(path, spawn->argv, spawn->envp);
-            if (errno == EACCES)
+            if (errno == EACCES) {
                 worst = EACCES;
-            else if (errno != ENOENT && errno != ENOTDIR)
+            } else if (errno != ENOENT && errno != ENOTDIR) {
                 return errno;
+            }
         }
         at += length + (at[length] == ':');
     }
@@ -74,8 +102,9 @@ static _Noreturn void child(const struct spawn *spawn)
 {
     default_signals();
     int error = -keep_descriptors(spawn);
-    if (error == 0)
+    if (error == 0) {
         error = exec_search(spawn);
+    }
     ssize_t ignored = write(spawn->report, &error, sizeof error);
     (void) ignored;
     _exit(127);
@@ -85,38 +114,48 @@ static int first_word(int fd)
 {
     int error = 0;
     ssize_t got;
-    do
+    do {
         got = mh_os_read(fd, &error, sizeof error);
-    while (got == -EINTR);
+    } while (got == -EINTR);
     return got == (ssize_t) sizeof error ? error : 0;
 }
 
 /* The report pipe must not take a number that is to be kept: with all of 0 1 2 open it takes one above them, and what is
  * kept is open, too. */
-int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count)
+int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with)
 {
     int report[2], unused, saved = errno;
-    if (argv == NULL || argv[0] == NULL || argv[0][0] == '\0')
+    if (argv == NULL || argv[0] == NULL || argv[0][0] == '\0') {
         return -EINVAL;
+    }
     int rc = mh_os_pipe(report);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     const char *path = getenv("PATH");
-    struct spawn spawn = { argv, envp != NULL ? envp : environ, keep, keep_count, report[1],
-                           path != NULL ? path : "/usr/local/bin:/bin:/usr/bin" };
+    struct spawn spawn = {argv,
+                          envp != NULL ? envp : environ,
+                          keep,
+                          keep_count,
+                          report[1],
+                          die_with,
+                          path != NULL ? path : "/usr/local/bin:/bin:/usr/bin"};
     sigset_t all, before;
     sigfillset(&all); /* no handler of the parent's may run in the child */
     (void) pthread_sigmask(SIG_BLOCK, &all, &before);
     int pid = (int) mh__result(fork(), saved);
-    if (pid == 0)
+    if (pid == 0) {
         child(&spawn);
+    }
     (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
     mh_os_close(report[1]);
     int error = pid < 0 ? -pid : first_word(report[0]);
     mh_os_close(report[0]);
-    if (error == 0)
+    if (error == 0) {
         return pid;
-    while (pid > 0 && mh_os_reap(pid, 0, &unused) == 0)
+    }
+    while (pid > 0 && mh_os_reap(pid, 0, &unused) == 0) {
         (void) mh_os_poll(-1, 0, mh_os_now() + 1000000); /* it is in _exit */
+    }
     return -error;
 }
