@@ -1,0 +1,1 @@
+"""Benchmarks: every row times an operation of ours and the same of its peer, interleaved, in one run."""

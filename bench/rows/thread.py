@@ -1,0 +1,180 @@
+"""threading: primitives used by one thread, and two threads that take turns on one core."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bench.runner import row, timed
+
+
+def _pair(primitive: Any) -> Any:
+    acquire, release = primitive.acquire, primitive.release
+
+    def run(n: int) -> float:
+        repeat = range(n)
+        started = time.perf_counter_ns()
+        for _ in repeat:
+            acquire()
+            release()
+        return time.perf_counter_ns() - started
+
+    return run
+
+
+@row("thread/lock", "threading.Lock")
+def lock(side: Any) -> Any:
+    return _pair(side.threading.Lock())
+
+
+@row("thread/rlock", "threading.RLock")
+def rlock(side: Any) -> Any:
+    return _pair(side.threading.RLock())
+
+
+@row("thread/semaphore", "threading.Semaphore")
+def semaphore(side: Any) -> Any:
+    return _pair(side.threading.Semaphore())
+
+
+@row("thread/bounded-semaphore", "threading.BoundedSemaphore")
+def bounded_semaphore(side: Any) -> Any:
+    return _pair(side.threading.BoundedSemaphore())
+
+
+@row("thread/lock-with", "threading.Lock")
+def lock_with(side: Any) -> Any:
+    guard = side.threading.Lock()
+
+    def run(n: int) -> float:
+        repeat = range(n)
+        started = time.perf_counter_ns()
+        for _ in repeat:
+            with guard:
+                pass
+        return time.perf_counter_ns() - started
+
+    return run
+
+
+@row("thread/condition-notify", "threading.Condition")
+def condition_notify(side: Any) -> Any:
+    condition = side.threading.Condition()
+
+    def run(n: int) -> float:
+        repeat = range(n)
+        started = time.perf_counter_ns()
+        for _ in repeat:
+            with condition:
+                condition.notify()
+        return time.perf_counter_ns() - started
+
+    return run
+
+
+@row("thread/event-set", "threading.Event")
+def event_set(side: Any) -> Any:
+    return timed(side.threading.Event().set)
+
+
+@row("thread/event-wait", "threading.Event")
+def event_wait(side: Any) -> Any:
+    event = side.threading.Event()
+    event.set()
+    return timed(event.wait)
+
+
+@row("thread/barrier", "threading.Barrier")
+def barrier(side: Any) -> Any:
+    return timed(side.threading.Barrier(1).wait)
+
+
+@row("thread/start-join", "threading.Thread")
+def start_join(side: Any) -> Any:
+    Thread = side.threading.Thread
+
+    def operation() -> None:
+        thread = Thread(target=int)
+        thread.start()
+        thread.join()
+
+    return timed(operation)
+
+
+def take_turns(Thread: Any, here: Any, there: Any) -> Any:
+    """run(n): `here()` in this thread answers `there()` in another, n times."""
+
+    def run(n: int) -> float:
+        def other() -> None:
+            for _ in range(n):
+                there()
+
+        thread = Thread(target=other)
+        thread.start()
+        started = time.perf_counter_ns()
+        for _ in range(n):
+            here()
+        took = time.perf_counter_ns() - started
+        thread.join()
+        return took
+
+    return run
+
+
+@row("thread/pingpong-lock", "threading.Lock", pinned=True)
+def pingpong_lock(side: Any) -> Any:
+    ping, pong = side.threading.Lock(), side.threading.Lock()
+    ping.acquire()
+    pong.acquire()
+
+    def here() -> None:
+        ping.release()
+        pong.acquire()
+
+    def there() -> None:
+        ping.acquire()
+        pong.release()
+
+    return take_turns(side.threading.Thread, here, there)
+
+
+@row("thread/pingpong-event", "threading.Event", pinned=True)
+def pingpong_event(side: Any) -> Any:
+    ping, pong = side.threading.Event(), side.threading.Event()
+
+    def here() -> None:
+        ping.set()
+        pong.wait()
+        pong.clear()
+
+    def there() -> None:
+        ping.wait()
+        ping.clear()
+        pong.set()
+
+    return take_turns(side.threading.Thread, here, there)
+
+
+def condition_turns(condition: Any, turn: Any) -> tuple[Any, Any]:
+    """Two operations that hand `turn[0]` back and forth under one condition."""
+
+    def give(mine: int) -> None:
+        with condition:
+            turn[0] = 1 - mine
+            condition.notify()
+            while turn[0] != mine:
+                condition.wait()
+
+    def answer(mine: int) -> None:
+        with condition:
+            while turn[0] != mine:
+                condition.wait()
+            turn[0] = 1 - mine
+            condition.notify()
+
+    return (lambda: give(0)), (lambda: answer(1))
+
+
+@row("thread/pingpong-condition", "threading.Condition", pinned=True)
+def pingpong_condition(side: Any) -> Any:
+    return take_turns(side.threading.Thread, *condition_turns(side.threading.Condition(), [0]))
