@@ -1,0 +1,229 @@
+/* ext/common.h - what every file of the extension shares: module state, arguments, time, the one wait, errors.
+ *
+ * How to add a type family:
+ *   1. write NAME.c with `int ext_NAME_ready(PyObject *module, ext_state *state)`, which calls ext_add_type() for each type;
+ *   2. declare it here, add a line to the table in module.c, to EXT_REFS (one reference per type that C code looks up again)
+ *      and to the list in meson.build;
+ *   3. methods are METH_NOARGS, METH_O, or METH_FASTCALL | METH_KEYWORDS with ext_args(); every method that may block
+ *      tries first while attached, and then goes through ext_wait().
+ *
+ * Rules: no static PyObject *; nothing outlives the module's state; no PyGILState_*; whatever another interpreter might
+ * touch is raw memory. Only <manyhands/...> and Python.h are included.
+ */
+#ifndef MH_EXT_COMMON_H
+#define MH_EXT_COMMON_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "manyhands/deadline.h"
+#include "manyhands/error.h"
+#include "manyhands/wait.h"
+
+#if PY_VERSION_HEX < 0x030c0000
+#include <structmember.h>
+#define Py_T_INT T_INT
+#define Py_T_UINT T_UINT
+#define Py_T_BOOL T_BOOL
+#define Py_T_OBJECT_EX T_OBJECT_EX
+#define Py_T_PYSSIZET T_PYSSIZET
+#define Py_READONLY READONLY
+#endif
+
+/* ---- module state ------------------------------------------------------------------------------------------ */
+
+/* Every reference that the module holds. The first are types, then what the package binds with _core.bind(). */
+#define EXT_REFS(X)                                                                                       \
+    X(LOCK_TYPE)                                                                                          \
+    X(RLOCK_TYPE)                                                                                         \
+    X(CONDITION_TYPE)                                                                                     \
+    X(SEMAPHORE_TYPE)                                                                                     \
+    X(BOUNDED_SEMAPHORE_TYPE)                                                                             \
+    X(EVENT_TYPE)                                                                                         \
+    X(BARRIER_TYPE)                                                                                       \
+    X(RWLOCK_TYPE)                                                                                        \
+    X(RWSIDE_TYPE)                                                                                        \
+    X(QUEUE_TYPE)                                                                                         \
+    X(LIFO_QUEUE_TYPE)                                                                                    \
+    X(PRIORITY_QUEUE_TYPE)                                                                                \
+    X(SIMPLE_QUEUE_TYPE)                                                                                  \
+    X(SHIELD_TYPE)                                                                                        \
+    X(CONTROL_TYPE)                                                                                       \
+    X(OWNER_DIED)       /* manyhands.errors.OwnerDiedError */                                             \
+    X(THREAD_EXIT)      /* manyhands.errors.ThreadExit */                                                 \
+    X(CANCELLED)        /* manyhands.errors.Cancelled */                                                  \
+    X(BROKEN_BARRIER)   /* threading.BrokenBarrierError; bound */                                         \
+    X(EMPTY)            /* queue.Empty; bound */                                                          \
+    X(FULL)             /* queue.Full; bound */                                                           \
+    X(SHUT_DOWN)        /* queue.ShutDown, or ours before 3.13; bound */                                  \
+    X(DEQUE)            /* collections.deque */                                                           \
+    X(HEAPPUSH)                                                                                           \
+    X(HEAPPOP)
+
+#define EXT__ENUM(name) EXT_##name,
+enum ext_ref { EXT_REFS(EXT__ENUM) EXT_REF_COUNT };
+#undef EXT__ENUM
+
+typedef struct ext_state {
+    PyObject *ref[EXT_REF_COUNT];
+    unsigned long importer; /* ident of the thread that imported the module */
+    bool main_interpreter;
+} ext_state;
+
+extern struct PyModuleDef ext_module;
+
+/* The state of the module that `type`, or a base of it, belongs to. NULL with an exception where there is none. */
+ext_state *ext_state_of(PyTypeObject *type);
+
+/* The same for an object of one of our types, or for the module itself. Wherever a function takes `self` only to know whose
+ * state to use, either will do. */
+ext_state *ext_state_for(PyObject *self);
+
+/* A borrowed reference of the state; NULL with RuntimeError where the package has not bound it yet, or no longer. */
+PyObject *ext_ref(PyObject *self, enum ext_ref which);
+
+/* Raise the exception class `which` with a message, or with no argument where `text` is NULL. Always returns NULL. */
+PyObject *ext_raise(PyObject *self, enum ext_ref which, const char *text);
+
+/* Make the type and put it in the module as `name` and in the state as `which` (negative: not kept there). */
+int ext_add_type(PyObject *module, ext_state *state, int which, PyType_Spec *spec, PyObject *bases);
+
+int ext_errors_ready(PyObject *module, ext_state *state);
+int ext_lock_ready(PyObject *module, ext_state *state);
+int ext_rlock_ready(PyObject *module, ext_state *state);
+int ext_cond_ready(PyObject *module, ext_state *state);
+int ext_sem_ready(PyObject *module, ext_state *state);
+int ext_event_ready(PyObject *module, ext_state *state);
+int ext_barrier_ready(PyObject *module, ext_state *state);
+int ext_rwlock_ready(PyObject *module, ext_state *state);
+int ext_queue_ready(PyObject *module, ext_state *state);
+int ext_simplequeue_ready(PyObject *module, ext_state *state);
+int ext_control_ready(PyObject *module, ext_state *state);
+
+/* ---- arguments (args.c) -------------------------------------------------------------------------------------- */
+
+#define EXT_MAX_ARGS 8
+
+typedef struct ext_signature {
+    const char *function;
+    int required, positional, count; /* how many must be given, may be given by position, exist */
+    const char *names[EXT_MAX_ARGS];
+} ext_signature;
+
+/* Sort the arguments of a METH_FASTCALL | METH_KEYWORDS call into out[0 .. count-1] (borrowed; not given: as it was).
+ * 0, or -1 with a TypeError such as Python functions raise. */
+int ext_args(const ext_signature *signature, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+
+/* The same for tp_new and tp_init. */
+int ext_args_tuple(const ext_signature *signature, PyObject *args, PyObject *kwargs, PyObject **out);
+
+/* ---- time (time.c) ------------------------------------------------------------------------------------------- */
+
+/* The longest time-out in seconds, as threading.TIMEOUT_MAX. */
+#define EXT_TIMEOUT_MAX 9223372036.0
+
+/* Seconds of a time-out given as int or float (or what turns into one) to ns, rounded up. 0, or -1 with TypeError,
+ * ValueError (NaN) or OverflowError. */
+int ext_seconds(PyObject *value, int64_t *ns);
+
+/* `timeout=None` of Condition, Event, Semaphore, Queue: NULL or None is MH_FOREVER, zero and less MH_AT_ONCE. */
+int ext_deadline(PyObject *timeout, mh_deadline *deadline);
+
+/* `blocking=True, timeout=-1` of Lock and RLock, with the stdlib's ValueErrors. */
+int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+
+/* `blocking=True, timeout=None` of Semaphore. */
+int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+
+/* `block=True, timeout=None` of queues; a negative time-out is a ValueError while block is true. */
+int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+int ext_queue_deadline(PyObject *block, PyObject *timeout, mh_deadline *deadline);
+
+/* ---- the one wait (wait.c) ----------------------------------------------------------------------------------- */
+
+/* What a wait keeps while it is detached. Opaque to waiters, which hand it to ext_attach / ext_detach. */
+typedef struct ext_waiting {
+    PyThreadState *thread; /* saved while detached */
+    bool raised;           /* an exception is set on that thread state */
+    bool hold;             /* see ext_wait_hold */
+    int64_t slice;
+    PyObject *kept;        /* hold: the first exception of a signal handler */
+} ext_waiting;
+
+/* Runs detached: waits in the core, and returns what the core returned. Touches no Python object except between
+ * ext_attach() and ext_detach(). */
+typedef int (*ext_waiter)(void *object, mh_deadline deadline, ext_waiting *waiting);
+
+#define EXT_RAISED INT_MIN /* an exception is set */
+
+/* Detach, run `waiter(object, deadline)`, attach. Signals run Python's handlers in the main thread, at latest after 50
+ * ms, and the wait goes on unless a handler raises. Returns the waiter's value if that is 0 or positive, -ETIMEDOUT
+ * or an own code below -4095; else an exception is set (a handler's, ThreadExit, OSError) and EXT_RAISED returned.
+ * `self` only tells whose module this is. */
+int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline);
+
+/* The same for what must not fail: taking a lock back after a condition's wait. Handlers run; the first exception of one
+ * is kept until the wait is over, and the calling thread is shielded from termination. Exceptions set before stay.
+ * Returns the waiter's value; EXT_RAISED: a handler raised, and the waiter's work is done all the same. */
+int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline);
+
+void ext_attach(ext_waiting *waiting);
+void ext_detach(ext_waiting *waiting);
+
+/* For a waiter whose callback raised, before it detaches again: the wait ends with that exception. */
+void ext_waiting_raised(ext_waiting *waiting);
+
+/* True for a value of 0 or more, False for -ETIMEDOUT, NULL where an exception is set. */
+PyObject *ext_waited(int rc);
+
+/* Raise OSError (or what fits) for a negative code of the core. Always returns EXT_RAISED. */
+int ext_raise_code(PyObject *self, int code);
+
+/* Put the exception that is set aside (NULL: none is), and set it again. */
+PyObject *ext_error_take(void);
+void ext_error_put(PyObject *error);
+
+/* ---- pause and termination of the calling thread (control.c) -------------------------------------------------- */
+
+/* The calling thread is to end: raise ThreadExit, and from then on leave its waits alone, so that `finally` blocks and
+ * `with` statements can do their work; another terminate() starts over. Always returns EXT_RAISED. */
+int ext_deliver_exit(PyObject *self);
+/* A terminate() came after the last ThreadExit that was delivered to the calling thread. */
+bool ext_exit_pending(void);
+PyObject *ext_checkpoint(PyObject *module, PyObject *unused);
+PyObject *ext_shield(PyObject *module, PyObject *unused);
+void ext_shield_enter(void);
+void ext_shield_leave(void);
+
+/* ---- small things -------------------------------------------------------------------------------------------- */
+
+/* Call `object.name(args...)`; `args[0]` is the object. New reference. */
+PyObject *ext_call_method(const char *name, PyObject *const *args, size_t nargs);
+
+/* The module's short name before the class's, as the stdlib's classes print themselves: "threading.Event". New reference. */
+PyObject *ext_class_name(PyObject *self, const char *module);
+
+/* Does `type` (a subclass of `base`) define `name` anew? -1 with an exception. */
+int ext_overrides(PyTypeObject *type, PyTypeObject *base, const char *name);
+
+/* notifyAll(), isSet(): DeprecationWarning "old() is deprecated, use new() instead". */
+int ext_deprecated(const char *text);
+
+/* Short exclusive access to an object's fields on a free-threaded build; the GIL does it elsewhere. Never around a wait. */
+#if PY_VERSION_HEX >= 0x030d0000
+#define EXT_CRITICAL_BEGIN(object) Py_BEGIN_CRITICAL_SECTION(object)
+#define EXT_CRITICAL_END Py_END_CRITICAL_SECTION()
+#else
+#define EXT_CRITICAL_BEGIN(object) {
+#define EXT_CRITICAL_END }
+#endif
+
+#define EXT_METHOD(name, function, flags, doc) {name, (PyCFunction) (void (*)(void)) (function), flags, PyDoc_STR(doc)}
+#define EXT_FASTCALL (METH_FASTCALL | METH_KEYWORDS)
+
+#endif

@@ -1,0 +1,315 @@
+/* Pause and termination: checkpoint(), shield(), and Control, by which a Thread object is paused, resumed and terminated. */
+#include "common.h"
+
+#include "manyhands/thread.h"
+
+/* The adopted thread keeps the object alive until it disowns it. A thread that never comes to its end (a daemon, when the
+ * interpreter goes) therefore leaves valid memory behind. */
+typedef struct ext_control {
+    PyObject_HEAD
+    mh_thread thread;
+    atomic_uint requests; /* terminate() calls */
+    atomic_bool adopted;  /* for good: a control serves one thread */
+} ext_control;
+
+/* What the running thread knows of itself. */
+static _Thread_local struct {
+    ext_control *control; /* NULL where the thread is not adopted, or by C code */
+    unsigned delivered;   /* requests that were raised as ThreadExit */
+    bool shielded;        /* one was: the waits of its clean-up are left alone */
+} current;
+
+/* ---- for wait.c ---------------------------------------------------------------------------------------------- */
+
+void ext_shield_enter(void)
+{
+    mh_shield_enter();
+}
+
+void ext_shield_leave(void)
+{
+    mh_shield_leave();
+}
+
+bool ext_exit_pending(void)
+{
+    return current.shielded && current.control != NULL &&
+           atomic_load_explicit(&current.control->requests, memory_order_relaxed) != current.delivered;
+}
+
+int ext_deliver_exit(PyObject *self)
+{
+    if (current.control != NULL) {
+        current.delivered = atomic_load_explicit(&current.control->requests, memory_order_relaxed);
+        if (!current.shielded) {
+            current.shielded = true;
+            mh_shield_enter();
+        }
+    }
+    ext_raise(self, EXT_THREAD_EXIT, NULL);
+    return EXT_RAISED;
+}
+
+/* ---- checkpoint() -------------------------------------------------------------------------------------------- */
+
+static int stop_here(void *unused, mh_deadline deadline, ext_waiting *waiting)
+{
+    (void) unused, (void) deadline, (void) waiting;
+    return mh_checkpoint();
+}
+
+/* A thread that is neither asked to park nor to end has nothing to detach for. */
+static bool asked(void)
+{
+    const mh_thread *thread = current.control != NULL ? &current.control->thread : mh_thread_self();
+    return thread != NULL && mh_thread_state(thread) != MH_RUNNING;
+}
+
+PyObject *ext_checkpoint(PyObject *module, PyObject *unused)
+{
+    (void) unused;
+    if (!asked()) {
+        Py_RETURN_NONE;
+    }
+    return ext_wait(module, stop_here, NULL, MH_FOREVER) == EXT_RAISED ? NULL : Py_NewRef(Py_None);
+}
+
+/* ---- shield() ------------------------------------------------------------------------------------------------ */
+
+typedef struct ext_shielding {
+    PyObject_HEAD
+    unsigned long owner; /* ident of the thread inside, 0: none */
+    unsigned depth;
+} ext_shielding;
+
+PyObject *ext_shield(PyObject *module, PyObject *unused)
+{
+    (void) unused;
+    PyObject *type = ext_ref(module, EXT_SHIELD_TYPE);
+    ext_shielding *self = type == NULL ? NULL : PyObject_New(ext_shielding, (PyTypeObject *) type);
+    if (self != NULL) {
+        self->owner = 0;
+        self->depth = 0;
+    }
+    return (PyObject *) self;
+}
+
+static void shield_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *shield_enter(ext_shielding *self, PyObject *unused)
+{
+    (void) unused;
+    unsigned long me = PyThread_get_thread_ident();
+    if (self->depth != 0 && self->owner != me) {
+        PyErr_SetString(PyExc_RuntimeError, "this shield is in use by another thread");
+        return NULL;
+    }
+    self->owner = me;
+    self->depth++;
+    mh_shield_enter();
+    Py_RETURN_NONE;
+}
+
+static PyObject *shield_exit(ext_shielding *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void) args, (void) nargs;
+    if (self->depth == 0 || self->owner != PyThread_get_thread_ident()) {
+        PyErr_SetString(PyExc_RuntimeError, "the calling thread is not inside this shield");
+        return NULL;
+    }
+    self->depth--;
+    mh_shield_leave();
+    Py_RETURN_FALSE;
+}
+
+static PyMethodDef shield_methods[] = {
+    EXT_METHOD("__enter__", shield_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nFrom here on, no pause and no end."),
+    EXT_METHOD("__exit__", shield_exit, METH_FASTCALL, "__exit__($self, /, *exc_info)\n--\n\nThe end of that."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot shield_slots[] = {
+    {Py_tp_doc, (void *) PyDoc_STR("What shield() returns.")},
+    {Py_tp_dealloc, shield_dealloc},
+    {Py_tp_methods, shield_methods},
+    {0, NULL},
+};
+
+static PyType_Spec shield_spec = {
+    .name = "manyhands._core.Shield",
+    .basicsize = sizeof(ext_shielding),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = shield_slots,
+};
+
+/* ---- Control ------------------------------------------------------------------------------------------------- */
+
+static PyObject *control_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static const ext_signature signature = {"Control", 0, 0, 0, {NULL}};
+    if (ext_args_tuple(&signature, args, kwargs, NULL) < 0) {
+        return NULL;
+    }
+    ext_control *self = PyObject_New(ext_control, type);
+    if (self != NULL) {
+        memset(&self->thread, 0, sizeof self->thread);
+        atomic_init(&self->requests, 0);
+        atomic_init(&self->adopted, false);
+    }
+    return (PyObject *) self;
+}
+
+static void control_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *not_running(const char *what)
+{
+    PyErr_Format(PyExc_RuntimeError, "cannot %s a thread that is not running", what);
+    return NULL;
+}
+
+static PyObject *control_adopt(ext_control *self, PyObject *unused)
+{
+    (void) unused;
+    if (current.control != NULL || atomic_exchange(&self->adopted, true)) {
+        PyErr_SetString(PyExc_RuntimeError, "a control serves one thread, and a thread has one control");
+        return NULL;
+    }
+    int rc = mh_thread_adopt(&self->thread);
+    if (rc < 0) {
+        ext_raise_code((PyObject *) self, rc);
+        return NULL;
+    }
+    current.control = (ext_control *) Py_NewRef((PyObject *) self);
+    current.delivered = 0;
+    current.shielded = false;
+    Py_RETURN_NONE;
+}
+
+static PyObject *control_disown(ext_control *self, PyObject *unused)
+{
+    (void) unused;
+    if (current.control != self) {
+        PyErr_SetString(PyExc_RuntimeError, "not the control of the calling thread");
+        return NULL;
+    }
+    if (current.shielded) {
+        current.shielded = false;
+        mh_shield_leave();
+    }
+    mh_thread_disown(&self->thread);
+    current.control = NULL;
+    Py_DECREF((PyObject *) self);
+    Py_RETURN_NONE;
+}
+
+static int wait_for_pause(void *thread, mh_deadline deadline, ext_waiting *waiting)
+{
+    (void) waiting;
+    return mh_thread_pause(thread, deadline, NULL);
+}
+
+static PyObject *control_pause(ext_control *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const ext_signature signature = {"pause", 0, 1, 1, {"timeout"}};
+    PyObject *timeout = NULL;
+    mh_deadline deadline;
+    if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0 || ext_deadline(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    int rc = ext_wait((PyObject *) self, wait_for_pause, &self->thread, deadline);
+    return rc == MH_E_STATE ? not_running("pause") : ext_waited(rc);
+}
+
+static PyObject *control_resume(ext_control *self, PyObject *unused)
+{
+    (void) unused;
+    return mh_thread_resume(&self->thread) < 0 ? not_running("resume") : Py_NewRef(Py_None);
+}
+
+static PyObject *control_terminate(ext_control *self, PyObject *unused)
+{
+    (void) unused;
+    atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
+    return mh_thread_terminate(&self->thread) < 0 ? not_running("terminate") : Py_NewRef(Py_None);
+}
+
+static PyObject *control_get_state(ext_control *self, void *unused)
+{
+    static const char *const names[] = {
+        [MH_NEW] = "new",       [MH_RUNNING] = "running",         [MH_PAUSING] = "pausing",
+        [MH_PAUSED] = "paused", [MH_TERMINATING] = "terminating", [MH_FINISHED] = "finished",
+    };
+    (void) unused;
+    return PyUnicode_InternFromString(names[mh_thread_state(&self->thread)]);
+}
+
+static PyObject *control_get_cpu_time(ext_control *self, void *unused)
+{
+    (void) unused;
+    int64_t ns = 0;
+    if (mh_thread_cpu_time(&self->thread, &ns) < 0) {
+        ns = 0; /* not started */
+    }
+    return PyFloat_FromDouble((double) ns / 1e9);
+}
+
+static PyObject *control_get_terminating(ext_control *self, void *unused)
+{
+    (void) unused;
+    return PyBool_FromLong(atomic_load_explicit(&self->requests, memory_order_relaxed) != 0);
+}
+
+static PyMethodDef control_methods[] = {
+    EXT_METHOD("adopt", control_adopt, METH_NOARGS, "adopt($self, /)\n--\n\nTake control of the calling thread."),
+    EXT_METHOD("disown", control_disown, METH_NOARGS,
+               "disown($self, /)\n--\n\nThe calling thread, which adopt() was called in, is about to end."),
+    EXT_METHOD("pause", control_pause, EXT_FASTCALL,
+               "pause($self, /, timeout=None)\n--\n\n"
+               "Ask the thread to park and wait until it does, at most `timeout` seconds; the request stands after that.\n"
+               "Return whether it is parked."),
+    EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet the thread go on."),
+    EXT_METHOD("terminate", control_terminate, METH_NOARGS,
+               "terminate($self, /)\n--\n\nAsk the thread to end: ThreadExit is raised in it."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef control_getset[] = {
+    {"state", (getter) control_get_state, NULL, PyDoc_STR("The name of the thread's state."), NULL},
+    {"cpu_time", (getter) control_get_cpu_time, NULL, PyDoc_STR("Seconds of processor time used so far."), NULL},
+    {"terminating", (getter) control_get_terminating, NULL, PyDoc_STR("Whether terminate() was called."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot control_slots[] = {
+    {Py_tp_doc, (void *) PyDoc_STR("Control()\n--\n\nHow one thread is paused, resumed and terminated by others.")},
+    {Py_tp_new, control_new},
+    {Py_tp_dealloc, control_dealloc},
+    {Py_tp_methods, control_methods},
+    {Py_tp_getset, control_getset},
+    {0, NULL},
+};
+
+static PyType_Spec control_spec = {
+    .name = "manyhands._core.Control",
+    .basicsize = sizeof(ext_control),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = control_slots,
+};
+
+int ext_control_ready(PyObject *module, ext_state *state)
+{
+    if (ext_add_type(module, state, EXT_SHIELD_TYPE, &shield_spec, NULL) < 0) {
+        return -1;
+    }
+    return ext_add_type(module, state, EXT_CONTROL_TYPE, &control_spec, NULL);
+}

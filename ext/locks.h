@@ -1,0 +1,73 @@
+/* ext/locks.h - the layouts of Lock, RLock and Condition, for the types that are built on them. */
+#ifndef MH_EXT_LOCKS_H
+#define MH_EXT_LOCKS_H
+
+#include "common.h"
+
+#include "manyhands/cond.h"
+#include "manyhands/lock.h"
+
+typedef struct ext_lock {
+    PyObject_HEAD
+    mh_lock lock;
+    PyObject *weakrefs;
+} ext_lock;
+
+/* The owner is Python's thread ident, not the system's thread id: it stays the same in a forked child, which may
+ * therefore release what the forking thread held. */
+typedef struct ext_rlock {
+    PyObject_HEAD
+    mh_lock lock;
+    atomic_ulong owner;  /* 0: none. Written by the owner only */
+    unsigned long depth; /* the owner's alone */
+    PyObject *weakrefs;
+} ext_rlock;
+
+/* How a condition takes and leaves its lock. */
+enum ext_cond_kind {
+    EXT_COND_BARE,   /* __init__ was not called */
+    EXT_COND_LOCK,   /* exactly our Lock */
+    EXT_COND_RLOCK,  /* exactly our RLock */
+    EXT_COND_METHODS /* through self._is_owned(), self._release_save(), self._acquire_restore() */
+};
+
+typedef struct ext_cond {
+    PyObject_HEAD
+    PyObject *lock;
+    enum ext_cond_kind kind;
+    mh_cond cond;
+    PyObject *dict;
+    PyObject *weakrefs;
+} ext_cond;
+
+/* A new Lock. */
+PyObject *ext_lock_new(ext_state *state);
+/* A new Condition over `lock`, which is our Lock. */
+PyObject *ext_cond_new(ext_state *state, PyObject *lock);
+/* What `*place`, a field of `self`, holds; where it is NULL, a new Condition(Lock()) first. New reference. */
+PyObject *ext_lazy_cond(PyObject *self, PyObject **place);
+
+/* The methods, for those who know the type. */
+PyObject *ext_lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ext_lock_release(PyObject *self, PyObject *unused);
+PyObject *ext_rlock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ext_rlock_release(PyObject *self, PyObject *unused);
+
+static inline bool ext_rlock_owned(const ext_rlock *self)
+{
+    return atomic_load_explicit(&self->owner, memory_order_relaxed) == PyThread_get_thread_ident();
+}
+
+/* Take a lock whatever signals come; 0, or EXT_RAISED: held all the same, and a handler's exception is set. `self` is the
+ * object on whose behalf. */
+int ext_take_lock(PyObject *self, mh_lock *lock);
+
+/* Let go of every level of an RLock that the caller owns; take it back as deep, result as ext_take_lock(). */
+unsigned long ext_rlock_leave(ext_rlock *self);
+int ext_rlock_return(PyObject *self, ext_rlock *lock, unsigned long depth);
+
+/* Wait in `cond` between `ext_cond_enqueue` (while the condition's lock is held; then release it) and the notification.
+ * 0 notified, -ETIMEDOUT, EXT_RAISED. */
+int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, mh_deadline deadline);
+
+#endif

@@ -1,0 +1,130 @@
+/* The one place where the extension waits.
+ *
+ * A waiter runs detached from the interpreter. In the thread that runs Python's signal handlers it comes up every 50 ms
+ * to look for signals, since a signal that another thread took does not interrupt this one's futex; other threads sleep
+ * to their deadline. In a thread that blocks while the interpreter is being finalised, attaching never returns (3.14 and
+ * newer) or ends the thread: nothing after it may be needed for correctness of shared state.
+ */
+#include "common.h"
+
+#include <unistd.h>
+
+#define SLICE_NS 50000000
+
+void ext_attach(ext_waiting *waiting)
+{
+    PyEval_RestoreThread(waiting->thread);
+}
+
+void ext_detach(ext_waiting *waiting)
+{
+    waiting->thread = PyEval_SaveThread();
+}
+
+void ext_waiting_raised(ext_waiting *waiting)
+{
+    waiting->raised = true;
+}
+
+/* Put the exception that is set aside, unless there is one already. */
+static void keep(ext_waiting *waiting)
+{
+    if (waiting->kept == NULL) {
+        waiting->kept = ext_error_take();
+    } else {
+        PyErr_WriteUnraisable(NULL);
+    }
+}
+
+static int on_interrupt(void *arg);
+
+static void listen(ext_waiting *waiting)
+{
+    mh_on_interrupt(on_interrupt, waiting, waiting->slice);
+}
+
+/* Called by the core while it holds nothing. A handler may itself wait, hence the second listen(). */
+static int on_interrupt(void *arg)
+{
+    ext_waiting *waiting = arg;
+    if (waiting->slice == 0) {
+        return 0; /* not the main thread: signals are none of its business */
+    }
+    ext_attach(waiting);
+    int rc = PyErr_CheckSignals();
+    if (rc < 0 && waiting->hold) {
+        keep(waiting);
+        rc = 0;
+    }
+    waiting->raised = rc < 0;
+    ext_detach(waiting);
+    listen(waiting);
+    return rc < 0 ? -EINTR : 0;
+}
+
+/* Does this thread run Python's signal handlers? The thread that imported us may be it too, where an embedding program
+ * initialised Python outside its first thread; looking for signals in vain costs a little, missing them a lot. */
+static bool takes_signals(PyObject *self)
+{
+    ext_state *state = ext_state_for(self);
+    if (state == NULL) {
+        PyErr_Clear();
+        return true;
+    }
+    return state->main_interpreter && (PyThread_get_thread_native_id() == (unsigned long) getpid() ||
+                                       PyThread_get_thread_ident() == state->importer);
+}
+
+static int run_waiter(ext_waiting *waiting, ext_waiter waiter, void *object, mh_deadline deadline)
+{
+    ext_detach(waiting);
+    listen(waiting);
+    int rc = waiter(object, deadline, waiting);
+    mh_on_interrupt(NULL, NULL, 0);
+    ext_attach(waiting);
+    return rc;
+}
+
+int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
+{
+    ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0};
+    if (ext_exit_pending() && ext_deliver_exit(self) < 0) {
+        return EXT_RAISED;
+    }
+    int rc = run_waiter(&waiting, waiter, object, deadline);
+    if (waiting.raised) {
+        return EXT_RAISED;
+    }
+    if (rc >= 0 || rc == -ETIMEDOUT || rc < -4095) {
+        return rc;
+    }
+    return rc == -ECANCELED ? ext_deliver_exit(self) : ext_raise_code(self, rc);
+}
+
+int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
+{
+    ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
+    PyObject *before = ext_error_take();
+    ext_shield_enter();
+    int rc = run_waiter(&waiting, waiter, object, deadline);
+    ext_shield_leave();
+    if (before != NULL && waiting.kept != NULL) { /* two exceptions: the newer one is told of as unraisable */
+        ext_error_put(waiting.kept);
+        PyErr_WriteUnraisable(NULL);
+        waiting.kept = NULL;
+    }
+    PyObject *error = before != NULL ? before : waiting.kept;
+    if (error != NULL) {
+        ext_error_put(error);
+        return EXT_RAISED;
+    }
+    return rc;
+}
+
+PyObject *ext_waited(int rc)
+{
+    if (rc == EXT_RAISED) {
+        return NULL;
+    }
+    return PyBool_FromLong(rc >= 0);
+}
