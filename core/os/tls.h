@@ -6,6 +6,7 @@
 #ifndef MH_OS_TLS_H
 #define MH_OS_TLS_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct mh__control; /* core/sync/control.h */
@@ -22,6 +23,8 @@ struct mh__tls {
     const volatile void *slice_word; /* the shared word that was slept on last ... */
     uint32_t slice_expected;         /* ... for this value ... */
     int64_t slice;                   /* ... and how long the next slice is */
+    _Atomic(uint32_t) *section;      /* where the sections that it is inside of are counted; core/sync/section.h */
+    uint32_t section_depth;
 };
 
 #ifdef MH_SCHED

@@ -43,8 +43,8 @@ MH_API int mh_lock_owner(const mh_lock *lock);
 /* Recursive lock: owned by one thread of one process, which may acquire it again. */
 typedef struct mh_rlock {
     mh_lock lock;
-    MH_ATOMIC(uint32_t) thread; /* owner's thread id; 0: none */
-    uint32_t depth;             /* touched by the owner only */
+    uint32_t reserved;
+    uint32_t depth; /* touched by the owner only */
 } mh_rlock;
 
 MH_API void mh_rlock_init(mh_rlock *lock, unsigned flags);
@@ -58,6 +58,7 @@ MH_API int mh_rlock_try_release(mh_rlock *lock);
 MH_API void mh_rlock_abandon(mh_rlock *lock);
 MH_API int mh_rlock_is_owned(const mh_rlock *lock); /* by the calling thread */
 MH_API int mh_rlock_is_locked(const mh_rlock *lock);
+MH_API int mh_rlock_owner(const mh_rlock *lock); /* the owner's thread id, 0 where unlocked */
 MH_API uint32_t mh_rlock_depth(const mh_rlock *lock); /* 0 where the caller does not own it */
 /* For conditions: let go of every level at once; take it again as deep as it was. */
 MH_API int mh_rlock_release_all(mh_rlock *lock, uint32_t *depth);

@@ -11,8 +11,7 @@ MH_BEGIN_DECLS
 #define MH_SEM_MAX 0x7fffffffu /* the largest value */
 
 typedef struct mh_sem {
-    MH_ATOMIC(uint32_t) value;
-    MH_ATOMIC(uint32_t) waiters;
+    MH_ATOMIC(uint64_t) word; /* bit table: core/sync/sem.c */
     uint32_t max;   /* 0 means MH_SEM_MAX */
     uint32_t flags; /* MH_PRIVATE or 0 */
 } mh_sem;

@@ -1,0 +1,135 @@
+/* core/sync/control.c - park and end; the protocol is in control.h. */
+#include "control.h"
+
+#include <errno.h>
+
+static void wake_all(struct mh__control *control)
+{
+    mh_os_futex_wake(&control->word, INT32_MAX, 0);
+}
+
+static int is_to_park(uint32_t word)
+{
+    return (word & (MH__PAUSE | MH__TERMINATE)) == MH__PAUSE;
+}
+
+static void park(struct mh__control *control)
+{
+    uint32_t word = mh_or_acq_rel(&control->word, MH__PARKED) | MH__PARKED; /* pairs with mh__control_await_pause */
+    wake_all(control);
+    while (is_to_park(word)) {
+        (void) mh_os_futex_wait(&control->word, word, INT64_MAX, 0);
+        word = mh_load_acq(&control->word); /* pairs with resume and terminate */
+    }
+    mh_and_acq_rel(&control->word, ~MH__PARKED);
+}
+
+void mh__control_attach(struct mh__control *control)
+{
+    mh__tls()->control = control;
+}
+
+int mh__control_checkpoint(void)
+{
+    struct mh__control *control = mh__control_self();
+    if (control == NULL || control->shield > 0)
+        return 0;
+    uint32_t word = mh_load_acq(&control->word); /* pairs with pause and terminate */
+    if (is_to_park(word)) {
+        park(control);
+        word = mh_load_acq(&control->word);
+    }
+    return word & MH__TERMINATE ? -ECANCELED : 0;
+}
+
+void mh__control_shield(int up)
+{
+    struct mh__control *control = mh__control_self();
+    if (control == NULL)
+        return;
+    if (!up && control->shield == 0)
+        mh_os_panic("mh_shield_leave", control, "no shield is up");
+    control->shield += up ? 1 : UINT32_MAX;
+}
+
+void mh__control_finish(struct mh__control *control)
+{
+    mh_or_acq_rel(&control->word, MH__FINISHED); /* pairs with mh__control_await_finish */
+    wake_all(control);
+}
+
+int mh__control_pause(struct mh__control *control)
+{
+    uint32_t word = mh_load_acq(&control->word);
+    do {
+        if (word & (MH__FINISHED | MH__TERMINATE))
+            return MH_E_STATE;
+    } while (!mh_cas_acq_rel(&control->word, &word, word | MH__PAUSE)); /* pairs with the thread's next look */
+    return 0;
+}
+
+int mh__control_await_pause(struct mh__control *control, mh_deadline deadline, mh_cancel *cancel)
+{
+    for (;;) {
+        uint32_t word = mh_load_acq(&control->word); /* pairs with park and mh__control_enter_wait */
+        if ((word & MH__FINISHED) || !is_to_park(word))
+            return MH_E_STATE;
+        if (word & (MH__PARKED | MH__IN_WAIT))
+            return 0;
+        int rc = mh_wait(&control->word, word, deadline, cancel, MH_PRIVATE);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int mh__control_resume(struct mh__control *control)
+{
+    uint32_t word = mh_load_acq(&control->word);
+    do {
+        if (!(word & MH__PAUSE) || (word & MH__FINISHED))
+            return MH_E_STATE;
+    } while (!mh_cas_acq_rel(&control->word, &word, word & ~MH__PAUSE)); /* pairs with park */
+    wake_all(control);
+    return 0;
+}
+
+int mh__control_terminate(struct mh__control *control)
+{
+    mh_or_acq_rel(&control->word, MH__TERMINATE); /* pairs with park, checkpoints and waits */
+    wake_all(control);
+    return 0;
+}
+
+int mh__control_await_finish(struct mh__control *control, mh_deadline deadline, mh_cancel *cancel)
+{
+    for (;;) {
+        uint32_t word = mh_load_acq(&control->word); /* pairs with mh__control_finish */
+        if (word & MH__FINISHED)
+            return 0;
+        int rc = mh_wait(&control->word, word, deadline, cancel, MH_PRIVATE);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int mh__control_enter_wait(struct mh__control *control)
+{
+    int rc = mh__control_checkpoint();
+    if (rc < 0)
+        return rc;
+    if (is_to_park(mh_or_acq_rel(&control->word, MH__IN_WAIT))) /* asked since: tell the pauser that this will do */
+        wake_all(control);
+    return 0;
+}
+
+int mh__control_leave_wait(struct mh__control *control, void (*before_park)(void *), void *arg)
+{
+    uint32_t word = mh_and_acq_rel(&control->word, ~MH__IN_WAIT); /* pairs with pause and terminate */
+    if (is_to_park(word)) {
+        if (before_park != NULL)
+            before_park(arg);
+        park(control);
+        word = mh_load_acq(&control->word);
+    }
+    return word & MH__TERMINATE ? -ECANCELED : 0;
+}

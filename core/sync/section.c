@@ -1,0 +1,46 @@
+/* core/sync/section.c - see section.h. */
+#include "section.h"
+
+#include "lock_word.h"
+
+#ifdef MH_SCHED
+/* The count is for the world outside of the fake machine. */
+void mh__section_in(void) {}
+void mh__section_out(void) {}
+#else
+static _Atomic(uint32_t) own_count; /* until there is an arena */
+static _Atomic(_Atomic(uint32_t) *) count_at = &own_count;
+
+void mh__section_count_at(_Atomic(uint32_t) *word)
+{
+    mh_store_rel(&count_at, word != NULL ? word : &own_count); /* pairs with mh__section_in */
+}
+
+void mh__section_in(void)
+{
+    struct mh__tls *tls = mh__tls();
+    if (tls->section_depth++ > 0)
+        return;
+    tls->section = mh_load_acq(&count_at); /* pairs with mh__section_count_at */
+    mh_add_acq_rel(tls->section, 1);
+}
+
+void mh__section_out(void)
+{
+    struct mh__tls *tls = mh__tls();
+    if (--tls->section_depth == 0)
+        mh_sub_acq_rel(tls->section, 1);
+}
+#endif
+
+int mh__section_enter(mh_lock *lock)
+{
+    mh__section_in();
+    return mh__lock_enter(lock);
+}
+
+void mh__section_leave(mh_lock *lock)
+{
+    mh_lock_release(lock);
+    mh__section_out();
+}
