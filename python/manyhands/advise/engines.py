@@ -1,0 +1,303 @@
+"""The engines that are compared, each behind the same four verbs: start, run, pids, stop.
+
+The executors are manyhands' own; where the package has none for this system they are those of
+`concurrent.futures`. Only `submit`, `shutdown` and the initialiser are used, so either will do.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import importlib
+import os
+import pickle
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from manyhands.advise import tree, worker
+from manyhands.advise.errors import EngineFailed
+from manyhands.advise.target import Target
+from manyhands.advise.worker import Chunk
+
+START_PATIENCE = 30.0
+
+
+def _executors() -> tuple[Any, Any]:
+    try:
+        futures: Any = importlib.import_module("manyhands.futures")
+    except ImportError:
+        return concurrent.futures.ThreadPoolExecutor, concurrent.futures.ProcessPoolExecutor
+    return futures.ThreadPoolExecutor, futures.ProcessPoolExecutor
+
+
+def origin(executor: type) -> str:
+    """Whose an executor class is: "manyhands" or "concurrent.futures"."""
+    return "manyhands" if executor.__module__.startswith("manyhands") else "concurrent.futures"
+
+
+def executors_in_use() -> str:
+    """The executors in words, for the line that describes the machine."""
+    return ", ".join(dict.fromkeys(origin(executor) for executor in _executors()))
+
+
+@dataclasses.dataclass
+class Outcome:
+    """One run of one engine over the items."""
+
+    began: float
+    ended: float
+    cpu: float
+    chunks: list[Chunk]
+    others: float | None = None
+    """Cores that other programs used meanwhile."""
+
+
+class Engine(Protocol):
+    """What measuring needs of an engine."""
+
+    kind: str
+    workers: int
+    executor: str
+
+    def start(self) -> float: ...
+    def run(self, items: Sequence[Any], chunk: int, tick: Callable[[], None] | None = None) -> Outcome: ...
+    def stop(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+def cut(items: Sequence[Any], chunk: int) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The items in chunks, each with the index of its first item."""
+    for first in range(0, len(items), chunk):
+        yield first, items[first : first + chunk]
+
+
+class Serial:
+    """The caller's own thread, one call after the other."""
+
+    kind, workers, executor = "serial", 1, "none"
+
+    def __init__(self, target: Target) -> None:
+        worker.set_function(target.function)
+
+    def start(self) -> float:
+        return 0.0
+
+    def run(self, items: Sequence[Any], chunk: int, tick: Callable[[], None] | None = None) -> Outcome:
+        own = [os.getpid()]
+        cpu = tree.cpu_seconds(own)
+        began = time.perf_counter()
+        chunks = []
+        for first, part in cut(items, chunk):
+            chunks.append(worker.run_chunk(first, part))
+            if tick is not None:
+                tick()
+        ended = time.perf_counter()
+        return Outcome(began, ended, tree.cpu_seconds(own) - cpu, chunks)
+
+    def stop(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
+
+
+class _Pool:
+    """What both kinds of pool share: submit all, wait for all, in order."""
+
+    kind = ""
+
+    def __init__(self, target: Target, workers: int) -> None:
+        self.workers = workers
+        self.executor = ""
+        self._target = target
+        self._pool: Any = None
+        worker.set_function(target.function)
+
+    def pool(self) -> Any:
+        """The executor, for who wants to submit by himself."""
+        return self._pool
+
+    def _pids(self) -> list[int]:
+        return [os.getpid()]
+
+    def run(self, items: Sequence[Any], chunk: int, tick: Callable[[], None] | None = None) -> Outcome:
+        pids = self._pids()
+        cpu = tree.cpu_seconds(pids)
+        began = time.perf_counter()
+        futures = [self._pool.submit(worker.run_chunk, first, part) for first, part in cut(items, chunk)]
+        chunks = []
+        for number, future in enumerate(futures):
+            try:
+                chunks.append(future.result())
+            except concurrent.futures.BrokenExecutor as error:
+                self._cancel(futures)
+                raise EngineFailed(self._died(number * chunk, items, chunk, error)) from None
+            except Exception as error:
+                self._cancel(futures)
+                raise EngineFailed(self._lost(number * chunk, items, chunk, error)) from None
+            if tick is not None:
+                tick()
+        ended = time.perf_counter()
+        return Outcome(began, ended, tree.cpu_seconds(pids) - cpu, chunks)
+
+    @staticmethod
+    def _cancel(futures: list[Any]) -> None:
+        for future in futures:
+            future.cancel()
+
+    def _died(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
+        return f"{self.kind} {self.workers}: {type(error).__name__}: {error}"
+
+    def _lost(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
+        return f"{self.kind} {self.workers}: {type(error).__name__}: {error}"
+
+    def stop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def abandon(self) -> None:
+        """Stop without waiting for calls that run: nothing new starts."""
+        worker.stop_soon()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+class Threads(_Pool):
+    """A thread pool in this process."""
+
+    kind = "threads"
+
+    def start(self) -> float:
+        """Start all workers; the time from the call until the last one was ready."""
+        executor = _executors()[0]
+        self.executor = origin(executor)
+        barrier = threading.Barrier(self.workers)
+        began = time.perf_counter()
+        self._pool = executor(max_workers=self.workers, initializer=worker.become_thread_worker)
+        greetings = [self._pool.submit(worker.greet, barrier) for _ in range(self.workers)]
+        return float(max(greeting.result(START_PATIENCE) for greeting in greetings) - began)
+
+
+class Processes(_Pool):
+    """A process pool. Each worker gets the function by its initialiser, once."""
+
+    kind = "processes"
+
+    def __init__(self, target: Target, workers: int) -> None:
+        super().__init__(target, workers)
+        self._worker_pids: list[int] = []
+
+    def start(self) -> float:
+        """Start all workers; the time from the call until the last one had loaded the function."""
+        payload = self._target.payload
+        if payload is None:
+            raise EngineFailed(
+                f"processes: the function cannot be sent to another process: {self._target.travel_error}"
+            )
+        executor = _executors()[1]
+        self.executor = origin(executor)
+        began = time.perf_counter()
+        with _signals_held():
+            self._pool = executor(
+                max_workers=self.workers, initializer=worker.become_process_worker, initargs=(payload,)
+            )
+        return self._gather(began + START_PATIENCE) - began
+
+    def _ping(self, dwell: float) -> list[Any]:
+        """One ping for each worker. The first ones start them, so Ctrl-C waits meanwhile."""
+        with _signals_held(), warnings.catch_warnings():
+            # fork in a program with threads: our own are gone by now, a notebook's are its own affair
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return [self._pool.submit(worker.ping, dwell) for _ in range(self.workers)]
+
+    def _gather(self, deadline: float) -> float:
+        """Ping until every worker has answered: the instant at which the last one was ready."""
+        ready: dict[int, float] = {}
+        dwell = 0.0
+        while len(ready) < self.workers:
+            for ping in self._ping(dwell):
+                try:
+                    pid, instant, error = ping.result(max(0.1, deadline - time.perf_counter()))
+                except concurrent.futures.BrokenExecutor as fault:
+                    raise EngineFailed(
+                        f"processes {self.workers}: a worker died at its start ({fault})"
+                    ) from None
+                except (TimeoutError, concurrent.futures.TimeoutError):
+                    raise EngineFailed(f"processes {self.workers}: the workers did not start") from None
+                if error:
+                    raise EngineFailed(
+                        f"processes {self.workers}: a worker cannot load the function: {error}"
+                    )
+                ready[pid] = instant
+            if time.perf_counter() > deadline:
+                break
+            dwell = min(0.05, dwell * 2 + 0.001)
+        self._worker_pids = list(ready)
+        return max(ready.values())
+
+    def _pids(self) -> list[int]:
+        own = os.getpid()
+        return [own, *(pid for pid in self._worker_pids if pid != own)]
+
+    def _died(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
+        last = min(first + chunk, len(items)) - 1
+        which = f"item {first}" if first == last else f"items {first} to {last}"
+        return (
+            f"processes {self.workers}: a worker process died (killed, out of memory, or it left by itself) "
+            f"at or after {which}, {shorten(items[first])}"
+        )
+
+    def _lost(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
+        for index in range(first, min(first + chunk, len(items))):
+            fault = pickle_fault(items[index])
+            if fault:
+                return (
+                    f"processes: item {index}, {shorten(items[index])}, cannot be sent to a worker: {fault}"
+                )
+        words = f"{type(error).__name__}: {error}"
+        return f"processes: a result of item {first} or after cannot be sent back: {words}"
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold Ctrl-C back: a child born here inherits that until it ignores the signal by itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def pickle_fault(value: Any) -> str:
+    """Why a value cannot be pickled and restored; "" if it can."""
+    try:
+        pickle.loads(pickle.dumps(value, protocol=5))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def shorten(value: Any, length: int = 60) -> str:
+    """A value in a message."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def make(kind: str, target: Target, workers: int) -> Engine:
+    """The engine of that kind."""
+    if kind == "serial":
+        return Serial(target)
+    return Threads(target, workers) if kind == "threads" else Processes(target, workers)
