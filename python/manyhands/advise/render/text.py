@@ -11,7 +11,7 @@ from manyhands.advise.model import Report, Row
 from manyhands.advise.stats import median
 from manyhands.advise.units import bytes_text, percent_text, seconds_text, times_text
 
-NARROWEST, WIDEST = 72, 120
+NARROWEST, WIDEST = 78, 120
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 Line = tuple[str, str]
