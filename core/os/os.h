@@ -152,6 +152,17 @@ void mh_os_thread_name(const char *name); /* of the calling thread, 15 bytes are
 /* SIGKILL this process when nobody holds the other end of `fd` (a pipe's or socket's) any more. */
 int mh_os_die_with(int fd);
 
+/* thread.c: a thread that calls run(argument), and end(argument) however it leaves that; *thread stays until it
+ * is joined. Start: stack_size 0 is the system's; 0, -EINVAL, -EAGAIN. */
+struct mh_os_thread {
+    void (*run)(void *argument);
+    void (*end)(void *argument);
+    void *argument;
+    uint64_t handle; /* written by start alone, perhaps after the thread has begun */
+};
+int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size);
+void mh_os_thread_join(const struct mh_os_thread *thread);
+
 /* panic.c: a caller's bug. Prints to stderr without allocating, aborts. */
 _Noreturn void mh_os_panic(const char *function, const void *object, const char *what);
 _Noreturn void mh_os_panic_owned(const char *function, const void *object, const char *what, int owner);
