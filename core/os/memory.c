@@ -1,6 +1,6 @@
 /* core/os/memory.c - memory that processes share, and how much of it there is. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "atomic.h"
-#include "tls.h"
+#include "core/os/atomic.h"
+#include "core/os/tls.h"
 
 #if defined(__GNUC__)
 #define MH_HIDDEN __attribute__((visibility("hidden")))

@@ -1,6 +1,6 @@
 /* core/os/spawn.c - start a program with exactly the descriptors that were asked for. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <signal.h>

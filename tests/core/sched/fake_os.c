@@ -6,8 +6,8 @@
 
 static int slept(void)
 {
-    static const int code[] = {-EINTR, -ETIMEDOUT, 0};
-    return code[machine_self()->outcome + 2];
+    int outcome = machine_self()->outcome;
+    return outcome == OUTCOME_SIGNAL ? -EINTR : outcome == OUTCOME_TIMEOUT ? -ETIMEDOUT : outcome;
 }
 
 int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline, int shared)

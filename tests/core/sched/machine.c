@@ -130,6 +130,7 @@ void machine_sleep(const void *const *words, int count, int64_t deadline)
     a->status = ASLEEP;
     memcpy(a->word, words, (size_t) count * sizeof *words);
     a->deadline = deadline;
+    a->outcome = OUTCOME_NONE;
     a->operation = "asleep";
     leave(a);
     memset(a->word, 0, sizeof a->word);
@@ -184,19 +185,21 @@ int64_t sched_soon(void)
 
 /* ---- moves */
 
-static int sleeps_on(const actor *a, const void *word)
+/* As in the kernel, a sleeper stays in line on its words until it runs again: one that was woken on one word, or timed out,
+ * may meanwhile take a wake of another, and tells of the last. */
+static int place_in_line(const actor *a, const void *word)
 {
-    for (int i = 0; i < SLEEP_WORDS; i++)
-        if (a->status == ASLEEP && word && a->word[i] == word)
-            return 1;
-    return 0;
+    for (int i = SLEEP_WORDS - 1; i >= 0; i--)
+        if ((a->status == ASLEEP || a->status == READY) && word && a->word[i] == word)
+            return i;
+    return -1;
 }
 
 static int sleepers(const void *word)
 {
     int count = 0;
     for (int i = 0; i < m.count; i++)
-        count += sleeps_on(&m.actor[i], word);
+        count += place_in_line(&m.actor[i], word) >= 0;
     return count;
 }
 
@@ -309,16 +312,16 @@ void machine_do(move chosen)
         break;
     case TIMEOUT:
         a->now = a->deadline;
-        get_up(a, -1);
+        get_up(a, OUTCOME_TIMEOUT);
         break;
-    case SLICE: get_up(a, -1); break;
+    case SLICE: get_up(a, OUTCOME_TIMEOUT); break;
     case SPURIOUS:
         m.spurious++;
         get_up(a, 0);
         break;
     case SIGNAL:
         m.signals++;
-        get_up(a, -2);
+        get_up(a, OUTCOME_SIGNAL);
         break;
     default: die(a); break;
     }
@@ -330,9 +333,12 @@ void machine_wake(actor *a)
     int skip = k > a->wake_count ? a->pick : 0, left = a->wake_count;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < m.count && left > 0; i++) {
-            if (!sleeps_on(&m.actor[i], a->wake) || skip-- > 0)
+            actor *b = &m.actor[i];
+            int place = place_in_line(b, a->wake);
+            if (place < 0 || skip-- > 0)
                 continue;
-            get_up(&m.actor[i], 0);
+            b->word[place] = NULL;
+            get_up(b, place > b->outcome ? place : b->outcome);
             left--;
         }
 }
