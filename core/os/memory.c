@@ -108,6 +108,12 @@ int mh_os_discard(int fd, size_t offset, size_t size)
         fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset, (off_t) size), saved);
 }
 
+int mh_os_discard_private(void *address, size_t size)
+{
+    int saved = errno;
+    return (int) mh__result(madvise(address, size, MADV_DONTNEED), saved);
+}
+
 size_t mh_os_page(void)
 {
     static _Atomic(size_t) known;
