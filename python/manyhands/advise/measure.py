@@ -31,7 +31,6 @@ WAITS_BELOW = 0.5
 SWEEP_WAITING = (2, 8, 32)
 CHUNKS_PER_WORKER = 4
 MAX_SPANS = 2000
-SHORTEST_FOR_TICKS = 0.2
 
 Config = tuple[str, int]
 
@@ -232,11 +231,15 @@ class Measurement:
 
 
 def _others(before: float | None, after: float | None, outcome: Outcome) -> float | None:
-    """Cores that other programs used during a run, if it was long enough for the kernel's ticks to tell."""
+    """Cores that other programs used during a run.
+
+    The kernel counts in ticks of 10 ms, so one short run's figure is coarse and may be below zero; the sum
+    over many runs is not.
+    """
     wall = outcome.ended - outcome.began
-    if before is None or after is None or wall < SHORTEST_FOR_TICKS:
+    if before is None or after is None or wall <= 0:
         return None
-    return max(0.0, after - before - outcome.cpu) / wall
+    return (after - before - outcome.cpu) / wall
 
 
 def timeline(outcome: Outcome) -> list[Span]:

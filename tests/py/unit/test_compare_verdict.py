@@ -160,7 +160,7 @@ def test_others_on_the_cores_are_named():
             gil_share=1.0,
         )
     )
-    assert "other programs" in verdict.reason.lower()
+    assert verdict.choice == "unclear" and "processes may help" in verdict.reason
     assert any("1.0 of the 2 cores" in warning for warning in verdict.warnings)
 
 
@@ -270,3 +270,16 @@ def test_tables_keep_to_the_width(width):
     lines = text.report_lines(made, 1, 4, width)
     assert max(len(line) for line, _ in lines) <= width
     assert any("->" in line for line, _ in lines)
+
+
+def test_a_certain_gain_of_a_few_percent_is_not_worth_workers():
+    verdict = judge(
+        report(
+            row("serial", 1, 1.08, 1.08),
+            row("threads", 2, 1.0, 1.0),
+            row("processes", 2, 1.0, 1.0),
+            cpu_share=1.0,
+            gil_share=1.0,
+        )
+    )
+    assert verdict.choice == "serial"
