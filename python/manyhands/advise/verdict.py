@@ -302,7 +302,7 @@ def _crowded(case: _Case, compared: str) -> Verdict:
     hope = "on a quiet machine workers may help."
     if case.holds_gil:
         hope = "it holds the GIL, so on a quiet machine processes may help, threads will not."
-    reason = f"Compared with serial: {compared}, but other programs kept the cores busy; {hope}"
+    reason = f"Compared with serial: {compared}; {hope}"
     return Verdict("unclear", None, "No difference beyond noise, for want of a free core.", reason)
 
 
@@ -349,7 +349,7 @@ def _warnings(case: _Case) -> tuple[str, ...]:
         word = "round" if rounds == 1 else "rounds"
         found.append(f"Only {rounds} {word} fitted in the time box: give it more --seconds.")
     load = others_load(case.report)
-    if load > BUSY_ABOVE * case.cores:
+    if not case.waits and load > BUSY_ABOVE * case.cores:
         found.append(
             f"Other programs used {load:.1f} of the {case.cores} cores meanwhile: repeat it when it is quiet."
         )
