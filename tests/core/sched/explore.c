@@ -59,8 +59,9 @@ static void begin(uint32_t limit)
 
 static void end(void)
 {
-    for (size_t i = 0; i < x.depth; i++)
+    for (size_t i = 0; i < x.depth; i++) {
         free(x.path[i].state);
+    }
     free(x.table);
     free(x.keys);
     free(x.parent);
@@ -76,8 +77,9 @@ static void end(void)
 static uint32_t slot_of(key k)
 {
     uint32_t at = (uint32_t) k.a & x.mask;
-    while (x.table[at] && (x.keys[x.table[at] - 1].a != k.a || x.keys[x.table[at] - 1].b != k.b))
+    while (x.table[at] && (x.keys[x.table[at] - 1].a != k.a || x.keys[x.table[at] - 1].b != k.b)) {
         at = (at + 1) & x.mask;
+    }
     return at;
 }
 
@@ -87,8 +89,9 @@ static void more_room(void)
     free(x.table);
     x.table = grown(NULL, (size_t) (x.mask + 1) * sizeof *x.table);
     memset(x.table, 0, (size_t) (x.mask + 1) * sizeof *x.table);
-    for (uint32_t id = 0; id < x.states; id++)
+    for (uint32_t id = 0; id < x.states; id++) {
         x.table[slot_of(x.keys[id])] = id + 1;
+    }
 }
 
 /* The id of the machine's state; *fresh: it had not been seen. */
@@ -97,8 +100,9 @@ static uint32_t state_id(uint32_t parent, move by, int *fresh)
     key k = machine_key();
     uint32_t at = slot_of(k);
     *fresh = !x.table[at];
-    if (!*fresh)
+    if (!*fresh) {
         return x.table[at] - 1;
+    }
     uint32_t id = x.states++;
     if ((id & (id - 1)) == 0) { /* room for twice as many */
         size_t n = id ? (size_t) id * 2 : 1;
@@ -114,8 +118,9 @@ static uint32_t state_id(uint32_t parent, move by, int *fresh)
     x.ways[id] = 0;
     x.is_final[id] = 0;
     x.table[at] = id + 1;
-    if (x.states > x.mask / 2)
+    if (x.states > x.mask / 2) {
         more_room();
+    }
     return id;
 }
 
@@ -131,8 +136,9 @@ static void add_edge(uint32_t from, uint32_t to)
 /* Spurious wakes, signals and deaths may never come; slices are for repairing what a death broke. */
 static int is_sure(move by, int deaths_before)
 {
-    if (by.kind == STEP || by.kind == TIMEOUT)
+    if (by.kind == STEP || by.kind == TIMEOUT) {
         return 1;
+    }
     return by.kind == SLICE && (deaths_before > 0 || (scenario->flags & SCHED_SLICES));
 }
 
@@ -156,24 +162,27 @@ static void enter_final(uint32_t id)
     x.is_final[id] = 1;
     x.ways[id] = 1;
     x.ends++;
-    if (scenario->finish)
+    if (scenario->finish) {
         scenario->finish();
+    }
 }
 
 static void pop(void)
 {
     frame *f = &x.path[--x.depth];
     free(f->state);
-    if (x.depth)
+    if (x.depth) {
         x.ways[x.path[x.depth - 1].id] += x.ways[f->id];
+    }
 }
 
 /* One move from the state on top. Returns the state in which it failed, or UINT32_MAX. */
 static uint32_t try_next(void)
 {
     frame *f = &x.path[x.depth - 1];
-    if (f->next > 0)
+    if (f->next > 0) {
         machine_restore(f->state);
+    }
     move by = f->moves[f->next++];
     uint32_t from = f->id;
     int deaths_before = m.deaths, fresh;
@@ -181,8 +190,9 @@ static uint32_t try_next(void)
     x.moves++;
     x.deaths += by.kind == DIE;
     uint32_t id = state_id(from, by, &fresh);
-    if (is_sure(by, deaths_before))
+    if (is_sure(by, deaths_before)) {
         add_edge(from, id);
+    }
     if (failure) {
         /* the state may be one seen before by a way that did not fail: remember this way */
         x.parent[id] = from;
@@ -211,30 +221,38 @@ static uint32_t cannot_finish(void)
     uint32_t *todo = malloc((n + 1) * sizeof *todo), bad = UINT32_MAX;
     unsigned char *good = calloc(n + 1, 1);
     size_t left = 0;
-    if (!start || !into || !todo || !good)
+    if (!start || !into || !todo || !good) {
         exit(2);
-    for (size_t i = 0; i < x.edge_count; i++)
+    }
+    for (size_t i = 0; i < x.edge_count; i++) {
         start[x.edges[i].to + 2]++;
-    for (size_t i = 2; i < n + 2; i++)
+    }
+    for (size_t i = 2; i < n + 2; i++) {
         start[i] += start[i - 1];
-    for (size_t i = 0; i < x.edge_count; i++)
+    }
+    for (size_t i = 0; i < x.edge_count; i++) {
         into[start[x.edges[i].to + 1]++] = x.edges[i].from;
-    for (uint32_t id = 0; id < n; id++)
+    }
+    for (uint32_t id = 0; id < n; id++) {
         if (x.is_final[id]) {
             good[id] = 1;
             todo[left++] = id;
         }
+    }
     while (left) {
         uint32_t id = todo[--left];
-        for (uint32_t i = start[id]; i < start[id + 1]; i++)
+        for (uint32_t i = start[id]; i < start[id + 1]; i++) {
             if (!good[into[i]]) {
                 good[into[i]] = 1;
                 todo[left++] = into[i];
             }
+        }
     }
-    for (uint32_t id = 0; id < n && bad == UINT32_MAX; id++)
-        if (!good[id])
+    for (uint32_t id = 0; id < n && bad == UINT32_MAX; id++) {
+        if (!good[id]) {
             bad = id;
+        }
+    }
     free(start);
     free(into);
     free(todo);
@@ -247,12 +265,14 @@ static uint32_t cannot_finish(void)
 static void describe_place(const void *p)
 {
     const char *memory = scenario->memory, *at = p;
-    if (!p)
+    if (!p) {
         return;
-    if (at >= memory && at < memory + scenario->size)
+    }
+    if (at >= memory && at < memory + scenario->size) {
         printf(" shared+%zu", (size_t) (at - memory));
-    else
+    } else {
         printf(" %p", p);
+    }
 }
 
 /* The value there now: what the step read or left. */
@@ -260,10 +280,11 @@ static void describe_value(const void *p, unsigned size)
 {
     uint64_t wide = 0;
     uint32_t narrow = 0;
-    if (size == sizeof wide)
+    if (size == sizeof wide) {
         memcpy(&wide, p, sizeof wide);
-    else if (size == sizeof narrow)
+    } else if (size == sizeof narrow) {
         memcpy(&narrow, p, sizeof narrow);
+    }
     printf(" = 0x%llx", (unsigned long long) (wide | narrow));
 }
 
@@ -281,17 +302,18 @@ static void describe_step(move by)
         describe_place(before.about);
         describe_value(before.about, before.size);
     }
-    if (m.actor[by.who].status == ASLEEP)
+    if (m.actor[by.who].status == ASLEEP) {
         printf(", sleeps");
-    else if (m.actor[by.who].status == FINISHED)
+    } else if (m.actor[by.who].status == FINISHED) {
         printf(", finished");
+    }
     printf("\n");
 }
 
 static void describe(int n, move by)
 {
-    static const char *const what[] = {"", "the deadline passes", "a slice of the wait ends", "a spurious wake",
-                                       "a signal", "dies"};
+    static const char *const what[] = {
+        "", "the deadline passes", "a slice of the wait ends", "a spurious wake", "a signal", "dies"};
     printf("  %3d  %c  ", n, 'A' + by.who);
     if (by.kind == STEP) {
         describe_step(by);
@@ -305,15 +327,18 @@ static void describe(int n, move by)
 static void print_trace(uint32_t id)
 {
     size_t length = 0;
-    for (uint32_t at = id; at != UINT32_MAX; at = x.parent[at])
+    for (uint32_t at = id; at != UINT32_MAX; at = x.parent[at]) {
         length++;
+    }
     move *way = grown(NULL, length * sizeof *way);
     size_t i = length;
-    for (uint32_t at = id; at != UINT32_MAX; at = x.parent[at])
+    for (uint32_t at = id; at != UINT32_MAX; at = x.parent[at]) {
         way[--i] = x.by[at];
+    }
     machine_start(scenario);
-    for (i = 1; i < length; i++)
+    for (i = 1; i < length; i++) {
         describe((int) i, way[i]);
+    }
     free(way);
 }
 
@@ -331,16 +356,18 @@ static uint32_t search(const sched_scenario *s)
             continue;
         }
         uint32_t bad = try_next();
-        if (bad != UINT32_MAX)
+        if (bad != UINT32_MAX) {
             return bad;
+        }
         if (x.states > x.limit) {
             failure = "too many states: make the scenario smaller";
             return UINT32_MAX;
         }
     }
     uint32_t stuck = cannot_finish();
-    if (stuck != UINT32_MAX)
+    if (stuck != UINT32_MAX) {
         failure = "the threads cannot finish";
+    }
     return stuck;
 }
 
@@ -359,12 +386,14 @@ static int run(const char *program, const sched_scenario *s, int verbose)
     uint32_t bad = search(s);
     const char *what = failure;
     int expected = s->fails ? what && strstr(what, s->fails) : !what;
-    printf("%s %s: %s: %u states, %lu moves, %.3g executions, %lu deaths, %lu ends, %.2f s", expected ? "ok  " : "FAIL",
-           program, s->name, x.states, x.moves, x.ways[0], x.deaths, x.ends, seconds() - started);
-    if (s->fails)
+    printf("%s %s: %s: %u states, %lu moves, %.3g executions, %lu deaths, %lu ends, %.2f s",
+           expected ? "ok  " : "FAIL", program, s->name, x.states, x.moves, x.ways[0], x.deaths, x.ends,
+           seconds() - started);
+    if (s->fails) {
         printf("%s%s", expected ? "; caught: " : "; NOT caught, instead: ", what ? what : "no failure");
-    else if (what)
+    } else if (what) {
         printf("; %s", what);
+    }
     printf("\n");
     if (what && bad != UINT32_MAX && (!expected || verbose)) {
         printf("  the schedule (threads A, B, ...; operation, where, value seen):\n");
@@ -378,16 +407,21 @@ static int run(const char *program, const sched_scenario *s, int verbose)
 
 int sched_main(const char *program, const sched_scenario *list, int count, int argc, char **argv)
 {
-    int failed = 0, ran = 0, verbose = 0;
+    int failed = 0, ran = 0, verbose = 0, first_only = 0;
     const char *only = "";
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "-v") == 0)
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-v") == 0) {
             verbose = 1;
-        else
+        } else if (strcmp(argv[i], "-x") == 0) {
+            first_only = 1;
+        } else {
             only = argv[i];
-    for (int i = 0; i < count; i++) {
-        if (!strstr(list[i].name, only))
+        }
+    }
+    for (int i = 0; i < count && !(failed && first_only); i++) {
+        if (!strstr(list[i].name, only)) {
             continue;
+        }
         failed += !run(program, &list[i], verbose);
         ran++;
     }

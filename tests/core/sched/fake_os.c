@@ -4,20 +4,23 @@
 
 #include <errno.h>
 
+/* Index of the word that was woken, or the error. */
 static int slept(void)
 {
     int outcome = machine_self()->outcome;
-    return outcome == OUTCOME_SIGNAL ? -EINTR : outcome == OUTCOME_TIMEOUT ? -ETIMEDOUT : outcome;
+    return outcome >= 0 ? outcome : outcome == -1 ? -ETIMEDOUT : -EINTR;
 }
 
 int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline, int shared)
 {
     (void) shared;
     machine_yield(word, "futex wait");
-    if (atomic_load(word) != expected)
+    if (atomic_load(word) != expected) {
         return -EAGAIN;
-    if (deadline <= machine_self()->now)
+    }
+    if (deadline <= machine_self()->now) {
         return -ETIMEDOUT;
+    }
     machine_sleep((const void *[]){word}, 1, deadline);
     return slept();
 }
@@ -30,16 +33,19 @@ int mh_os_has_wait_any(void)
 int mh_os_futex_wait_any(const struct mh_os_futex *futexes, int count, int64_t deadline)
 {
     const void *words[SLEEP_WORDS] = {0};
-    if (!mh_os_has_wait_any())
+    if (!mh_os_has_wait_any()) {
         return -ENOSYS;
+    }
     machine_yield(futexes[0].word, "futex wait any");
     for (int i = 0; i < count; i++) {
-        if (atomic_load(futexes[i].word) != futexes[i].expected)
+        if (atomic_load(futexes[i].word) != futexes[i].expected) {
             return -EAGAIN;
+        }
         words[i] = futexes[i].word;
     }
-    if (deadline <= machine_self()->now)
+    if (deadline <= machine_self()->now) {
         return -ETIMEDOUT;
+    }
     machine_sleep(words, count, deadline);
     return slept();
 }
@@ -47,8 +53,9 @@ int mh_os_futex_wait_any(const struct mh_os_futex *futexes, int count, int64_t d
 void mh_os_futex_wake(_Atomic(uint32_t) *word, int count, int shared)
 {
     (void) shared;
-    if (scenario->flags & SCHED_DROP_WAKES)
+    if (scenario->flags & SCHED_DROP_WAKES) {
         return;
+    }
     actor *a = machine_self();
     a->wake = word;
     a->wake_count = count;
@@ -63,8 +70,11 @@ struct mh__tls *mh__tls(void)
     return &machine_self()->tls;
 }
 
+/* Every sliced wait asks for the time before it plans its slice: here it forgets that slices double, since the clock
+ * stands still and each length would make a state of its own. */
 int64_t mh_os_now(void)
 {
+    machine_self()->tls.slice_word = NULL;
     return machine_self()->now;
 }
 
@@ -107,9 +117,11 @@ uint64_t mh_os_self(void)
 int mh_os_alive(uint64_t who)
 {
     machine_yield(NULL, "alive?");
-    for (int i = 0; i < m.count; i++)
-        if (m.actor[i].status != DEAD && sched_who(i) == who)
+    for (int i = 0; i < m.count; i++) {
+        if (m.actor[i].status != DEAD && sched_who(i) == who) {
             return 1;
+        }
+    }
     return 0;
 }
 

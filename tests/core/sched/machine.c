@@ -1,10 +1,11 @@
-/* The machine of the exhaustive scheduler: threads as coroutines on stacks of our own. A state is the bytes of the
- * shared memory, of each live stack and of `m`, so going back to a state is copying those bytes back, and two
- * executions that reach equal bytes have equal futures. */
+/* The machine of the exhaustive scheduler: threads as coroutines on stacks of our own. A state is the bytes
+ * of the shared memory, of each live stack and of `m`, so going back to a state is copying those bytes
+ * back, and two executions that reach equal bytes have equal futures. */
 #include "machine.h"
 
 #include "core/os/atomic.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ static _Alignas(64) char stacks[SCHED_THREADS][STACK_SIZE];
 static jmp_buf home;
 static actor *running;
 
-/* ---- coroutines: makecontext for the first entry, then _setjmp and _longjmp, which save callee-saved registers only */
+/* ---- coroutines: makecontext for the first entry, then _setjmp and _longjmp, which save callee-saved
+ * registers only */
 
 static uintptr_t frame_below(void)
 {
@@ -26,20 +28,23 @@ static uintptr_t frame_below(void)
     return (uintptr_t) &here;
 }
 
-static uintptr_t (*volatile below)(void) = frame_below; /* through memory: really called, so its frame is below ours */
+static uintptr_t (*volatile below)(void) =
+    frame_below; /* through memory: really called, so its frame is below ours */
 
 static void leave(actor *a)
 {
     a->sp = (char *) below();
-    if (_setjmp(a->context) == 0)
+    if (_setjmp(a->context) == 0) {
         _longjmp(home, 1);
+    }
 }
 
 static void enter(actor *a)
 {
     running = a;
-    if (_setjmp(home) == 0)
+    if (_setjmp(home) == 0) {
         _longjmp(a->context, 1);
+    }
     running = NULL;
 }
 
@@ -68,8 +73,9 @@ static void create(actor *a)
     a->now = FIRST_INSTANT;
     a->operation = "start";
     running = a;
-    if (_setjmp(home) == 0)
+    if (_setjmp(home) == 0) {
         swapcontext(&first_return, &fresh);
+    }
     running = NULL;
 }
 
@@ -91,10 +97,12 @@ int machine_index(void)
 
 void machine_fail(const char *what)
 {
-    if (!failure)
+    if (!failure) {
         failure = what;
-    if (running)
+    }
+    if (running) {
         _longjmp(home, 1);
+    }
     fprintf(stderr, "sched: outside of a thread: %s\n", what);
     abort();
 }
@@ -105,8 +113,9 @@ static int returned_frame(const void *address, const actor *self)
     const char *p = address;
     for (int i = 0; i < m.count; i++) {
         const actor *a = &m.actor[i];
-        if (a == self || p < stacks[i] || p >= stacks[i] + STACK_SIZE)
+        if (a == self || p < stacks[i] || p >= stacks[i] + STACK_SIZE) {
             continue;
+        }
         return a->status == FINISHED || p < a->sp;
     }
     return 0;
@@ -115,13 +124,15 @@ static int returned_frame(const void *address, const actor *self)
 void machine_yield(const void *address, const char *operation)
 {
     actor *a = running;
-    if (!a) /* setup or finish: alone */
+    if (!a) { /* setup or finish: alone */
         return;
+    }
     a->about = address;
     a->operation = operation;
     leave(a);
-    if (address && !a->wake && returned_frame(address, a)) /* waking an address that is gone is harmless */
+    if (address && !a->wake && returned_frame(address, a)) { /* waking an address that is gone is harmless */
         machine_fail("touches a frame of another thread that has returned");
+    }
 }
 
 void machine_sleep(const void *const *words, int count, int64_t deadline)
@@ -130,7 +141,6 @@ void machine_sleep(const void *const *words, int count, int64_t deadline)
     a->status = ASLEEP;
     memcpy(a->word, words, (size_t) count * sizeof *words);
     a->deadline = deadline;
-    a->outcome = OUTCOME_NONE;
     a->operation = "asleep";
     leave(a);
     memset(a->word, 0, sizeof a->word);
@@ -141,8 +151,9 @@ void machine_sleep(const void *const *words, int count, int64_t deadline)
 
 void mh_sched_step(const volatile void *address, unsigned size, const char *operation)
 {
-    if (running)
+    if (running) {
         running->size = size;
+    }
     machine_yield((const void *) (uintptr_t) address, operation);
 }
 
@@ -150,12 +161,15 @@ void mh_sched_step(const volatile void *address, unsigned size, const char *oper
 
 void sched_check(int holds, const char *what)
 {
-    if (holds)
+    if (holds) {
         return;
-    if (running)
+    }
+    if (running) {
         machine_fail(what);
-    if (!failure)
+    }
+    if (!failure) {
         failure = what;
+    }
 }
 
 void sched_point(void)
@@ -183,44 +197,84 @@ int64_t sched_soon(void)
     return machine_self()->now + SOON;
 }
 
+/* ---- a crash of the code under test is a failure with a trace, too */
+
+static void crashed(int signal)
+{
+    if (!running) {
+        _Exit(128 + signal);
+    }
+    failure = "crashed";
+    _longjmp(home, 1);
+}
+
+static void catch_crashes(void)
+{
+    static char stack[65536];
+    static int done;
+    if (done++) {
+        return;
+    }
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK | SA_NODEFER};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+    sigaction(SIGFPE, &action, NULL);
+}
+
 /* ---- moves */
 
-/* As in the kernel, a sleeper stays in line on its words until it runs again: one that was woken on one word, or timed out,
- * may meanwhile take a wake of another, and tells of the last. */
-static int place_in_line(const actor *a, const void *word)
+static int sleeps_on(const actor *a, const void *word)
 {
-    for (int i = SLEEP_WORDS - 1; i >= 0; i--)
-        if ((a->status == ASLEEP || a->status == READY) && word && a->word[i] == word)
+    for (int i = 0; i < SLEEP_WORDS; i++) {
+        if (a->status == ASLEEP && word && a->word[i] == word) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int which_word(const actor *a, const void *word)
+{
+    for (int i = 0; i < SLEEP_WORDS; i++) {
+        if (a->word[i] == word) {
             return i;
-    return -1;
+        }
+    }
+    return 0;
 }
 
 static int sleepers(const void *word)
 {
     int count = 0;
-    for (int i = 0; i < m.count; i++)
-        count += place_in_line(&m.actor[i], word) >= 0;
+    for (int i = 0; i < m.count; i++) {
+        count += sleeps_on(&m.actor[i], word);
+    }
     return count;
 }
 
 static int anybody_ready(void)
 {
-    for (int i = 0; i < m.count; i++)
-        if (m.actor[i].status == READY)
+    for (int i = 0; i < m.count; i++) {
+        if (m.actor[i].status == READY) {
             return 1;
+        }
+    }
     return 0;
 }
 
 static int may_die(int who)
 {
-    return (scenario->flags & SCHED_PROCESSES) && m.deaths < scenario->deaths
-           && (!scenario->mortal || (scenario->mortal & (1u << who)));
+    return (scenario->flags & SCHED_PROCESSES) && m.deaths < scenario->deaths &&
+           (!scenario->mortal || (scenario->mortal & (1u << who))) &&
+           (!scenario->may_die || scenario->may_die(who));
 }
 
 static int add(move *list, int n, int kind, int who, int pick)
 {
-    if (n == MOVES_MAX)
+    if (n == MOVES_MAX) {
         abort();
+    }
     list[n] = (move){(unsigned char) kind, (unsigned char) who, (unsigned char) pick};
     return n + 1;
 }
@@ -230,22 +284,26 @@ static int ready_moves(move *list, int n, int who)
     const actor *a = &m.actor[who];
     int k = a->wake ? sleepers(a->wake) : 0;
     int choices = k > a->wake_count && a->wake_count > 0 ? k : 1;
-    for (int pick = 0; pick < choices; pick++)
+    for (int pick = 0; pick < choices; pick++) {
         n = add(list, n, STEP, who, pick);
+    }
     return n;
 }
 
 static int asleep_moves(move *list, int n, int who, int all_asleep)
 {
     const actor *a = &m.actor[who];
-    if (a->deadline <= a->now + SOON)
+    if (a->deadline <= a->now + SOON) {
         n = add(list, n, TIMEOUT, who, 0);
-    else if (a->deadline != INT64_MAX && all_asleep)
+    } else if (a->deadline != INT64_MAX && all_asleep) {
         n = add(list, n, SLICE, who, 0);
-    if (m.spurious < scenario->spurious)
+    }
+    if (m.spurious < scenario->spurious) {
         n = add(list, n, SPURIOUS, who, 0);
-    if (m.signals < scenario->signals)
+    }
+    if (m.signals < scenario->signals) {
         n = add(list, n, SIGNAL, who, 0);
+    }
     return n;
 }
 
@@ -254,21 +312,25 @@ int machine_moves(move *list)
     int n = 0, all_asleep = !anybody_ready();
     for (int i = 0; i < m.count; i++) {
         int status = m.actor[i].status;
-        if (status == READY)
+        if (status == READY) {
             n = ready_moves(list, n, i);
-        else if (status == ASLEEP)
+        } else if (status == ASLEEP) {
             n = asleep_moves(list, n, i, all_asleep);
-        if ((status == READY || status == ASLEEP) && may_die(i))
+        }
+        if ((status == READY || status == ASLEEP) && may_die(i)) {
             n = add(list, n, DIE, i, 0);
+        }
     }
     return n;
 }
 
 int machine_over(void)
 {
-    for (int i = 0; i < m.count; i++)
-        if (m.actor[i].status == READY || m.actor[i].status == ASLEEP)
+    for (int i = 0; i < m.count; i++) {
+        if (m.actor[i].status == READY || m.actor[i].status == ASLEEP) {
             return 0;
+        }
+    }
     return 1;
 }
 
@@ -312,18 +374,22 @@ void machine_do(move chosen)
         break;
     case TIMEOUT:
         a->now = a->deadline;
-        get_up(a, OUTCOME_TIMEOUT);
+        get_up(a, -1);
         break;
-    case SLICE: get_up(a, OUTCOME_TIMEOUT); break;
+    case SLICE:
+        get_up(a, -1);
+        break;
     case SPURIOUS:
         m.spurious++;
         get_up(a, 0);
         break;
     case SIGNAL:
         m.signals++;
-        get_up(a, OUTCOME_SIGNAL);
+        get_up(a, -2);
         break;
-    default: die(a); break;
+    default:
+        die(a);
+        break;
     }
 }
 
@@ -331,16 +397,15 @@ void machine_wake(actor *a)
 {
     int k = sleepers(a->wake);
     int skip = k > a->wake_count ? a->pick : 0, left = a->wake_count;
-    for (int pass = 0; pass < 2; pass++)
+    for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < m.count && left > 0; i++) {
-            actor *b = &m.actor[i];
-            int place = place_in_line(b, a->wake);
-            if (place < 0 || skip-- > 0)
+            if (!sleeps_on(&m.actor[i], a->wake) || skip-- > 0) {
                 continue;
-            b->word[place] = NULL;
-            get_up(b, place > b->outcome ? place : b->outcome);
+            }
+            get_up(&m.actor[i], which_word(&m.actor[i], a->wake));
             left--;
         }
+    }
 }
 
 /* ---- states */
@@ -379,9 +444,11 @@ key machine_key(void)
     mix(&k, &m.spurious, sizeof m.spurious);
     mix(&k, &m.signals, sizeof m.signals);
     mix(&k, scenario->memory, scenario->size);
-    for (int i = 0; i < m.count; i++)
-        if (on_stack(&m.actor[i]))
+    for (int i = 0; i < m.count; i++) {
+        if (on_stack(&m.actor[i])) {
             mix(&k, m.actor[i].sp, depth_of(i));
+        }
+    }
     return k;
 }
 
@@ -393,19 +460,23 @@ struct snapshot {
 snapshot *machine_save(void)
 {
     size_t size = sizeof(snapshot) + scenario->size;
-    for (int i = 0; i < m.count; i++)
-        if (on_stack(&m.actor[i]))
+    for (int i = 0; i < m.count; i++) {
+        if (on_stack(&m.actor[i])) {
             size += depth_of(i);
+        }
+    }
     snapshot *s = malloc(size);
-    if (!s)
+    if (!s) {
         abort();
+    }
     char *to = s->bytes;
     s->machine = m;
     memcpy(to, scenario->memory, scenario->size);
     to += scenario->size;
     for (int i = 0; i < m.count; i++) {
-        if (!on_stack(&m.actor[i]))
+        if (!on_stack(&m.actor[i])) {
             continue;
+        }
         memcpy(to, m.actor[i].sp, depth_of(i));
         to += depth_of(i);
     }
@@ -419,8 +490,9 @@ void machine_restore(const snapshot *from)
     memcpy(scenario->memory, at, scenario->size);
     at += scenario->size;
     for (int i = 0; i < m.count; i++) {
-        if (!on_stack(&m.actor[i]))
+        if (!on_stack(&m.actor[i])) {
             continue;
+        }
         memcpy(m.actor[i].sp, at, depth_of(i));
         at += depth_of(i);
     }
@@ -428,12 +500,14 @@ void machine_restore(const snapshot *from)
 
 void machine_start(const sched_scenario *s)
 {
+    catch_crashes();
     scenario = s;
     failure = NULL;
     memset(&m, 0, sizeof m);
     memset(s->memory, 0, s->size);
-    if (s->setup)
+    if (s->setup) {
         s->setup();
+    }
     while (m.count < SCHED_THREADS && s->thread[m.count]) {
         create(&m.actor[m.count]);
         m.count++;

@@ -16,25 +16,24 @@
 #define STACK_SIZE 16384
 #define FIRST_INSTANT INT64_C(1000000) /* the clock of each thread until a wait of it times out */
 #define SLEEP_WORDS MH_OS_FUTEX_ANY
-#define SOON INT64_C(1000)             /* less than any slice */
+#define SOON INT64_C(1000) /* less than any slice */
 
 enum { READY, ASLEEP, FINISHED, DEAD };
-enum { OUTCOME_NONE = -3, OUTCOME_SIGNAL, OUTCOME_TIMEOUT };
 
 /* One thread. Everything in here is part of the state: no counters, nothing that only grows. */
 typedef struct actor {
     jmp_buf context;
     char *sp; /* frames below it have returned */
     int status;
-    int outcome;               /* of the futex wait that ended: index of the word that woke it, or OUTCOME_... */
+    int outcome;                   /* of the futex wait that ended */
     const void *word[SLEEP_WORDS]; /* asleep on these */
-    struct mh__tls tls;        /* what is thread-local in core/ */
+    struct mh__tls tls;            /* what is thread-local in core/ */
     int64_t deadline, now;
-    const void *about;         /* the step it is about to take: address, how many bytes there, and what */
+    const void *about; /* the step it is about to take: address, how many bytes there, and what */
     unsigned size;
     const char *operation;
-    const void *wake;          /* about to wake sleepers on this word */
-    int wake_count, pick;      /* the first of them */
+    const void *wake;     /* about to wake sleepers on this word */
+    int wake_count, pick; /* the first of them */
 } actor;
 
 typedef struct machine {
@@ -60,9 +59,9 @@ extern const sched_scenario *scenario;
 extern const char *failure; /* the property that was violated, NULL: none yet */
 
 void machine_start(const sched_scenario *s);
-int machine_moves(move *list);       /* all that can happen in this state */
+int machine_moves(move *list); /* all that can happen in this state */
 void machine_do(move chosen);
-int machine_over(void);              /* all threads finished or dead */
+int machine_over(void); /* all threads finished or dead */
 key machine_key(void);
 snapshot *machine_save(void);
 void machine_restore(const snapshot *from);

@@ -88,7 +88,10 @@ class Builder:
         sources = [HERE / name for name in ENGINE] + [HERE / f"{mutant.program}.c"]
         sources += sorted((ROOT / "core" / "sync").glob("*.c"))
         if changed.suffix == ".c":
-            objects = [self.compile(place, "changed") if s == changed else self.object_of(s) for s in sources]
+            objects = [
+                self.compile(place, "changed", changed.parent) if s == changed else self.object_of(s)
+                for s in sources
+            ]
         else:  # a header: everything anew
             objects = [self.compile(s, f"h-{s.stem}", place.parents[mutant.file.count("/")]) for s in sources]
         place.unlink()
@@ -99,18 +102,22 @@ class Builder:
 
 def caught(program: Path, mutant: Mutant) -> str:
     """What the run said about the mutant; empty where it noticed nothing."""
-    command = [str(program), *([mutant.scenario] if mutant.scenario else [])]
+    command = [str(program), "-x", *([mutant.scenario] if mutant.scenario else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         return ""
-    said = [line for line in done.stdout.splitlines() if line.startswith("FAIL") and "too many states" not in line]
+    said = [
+        line for line in done.stdout.splitlines() if line.startswith("FAIL") and "too many states" not in line
+    ]
     return said[0] if done.returncode == 1 and said else ""
 
 
 def main() -> int:
     """Run all mutants, one line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--only", default="", help="only entries whose line contains this")
     options = parser.parse_args()
