@@ -1,6 +1,6 @@
 /* core/os/account.c - what a process uses, and whether it stands still. From /proc: other processes, any kernel. */
-#include "core/os/os.h"
-#include "core/os/sys.h"
+#include "os.h"
+#include "sys.h"
 
 #include <dirent.h>
 #include <stdlib.h>

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "core/os/atomic.h"
-#include "core/os/tls.h"
+#include "atomic.h"
+#include "tls.h"
 
 #if defined(__GNUC__)
 #define MH_HIDDEN __attribute__((visibility("hidden")))
@@ -103,7 +103,6 @@ int mh_os_memfd(const char *name, size_t size, int seal); /* fd, close-on-exec, 
 int mh_os_map(int fd, size_t size, void **address);       /* shared, readable and writable, no memory promised */
 int mh_os_map_private(size_t size, void **address);       /* zeroed pages of this process */
 void mh_os_unmap(void *address, size_t size);
-int mh_os_discard_private(void *address, size_t size);    /* of such pages: given back, zeros when next read */
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
 size_t mh_os_page(void);
 uint64_t mh_os_memory_limit(void); /* the smaller of free memory and what the cgroup leaves, bytes; never 0 */
@@ -152,17 +151,6 @@ int mh_os_thread_cpu_of(int pid, int tid, int64_t *ns);
 void mh_os_thread_name(const char *name); /* of the calling thread, 15 bytes are shown */
 /* SIGKILL this process when nobody holds the other end of `fd` (a pipe's or socket's) any more. */
 int mh_os_die_with(int fd);
-
-/* thread.c: a thread that calls run(argument), and end(argument) however it leaves that; *thread stays until it
- * is joined. Start: stack_size 0 is the system's; 0, -EINVAL, -EAGAIN. */
-struct mh_os_thread {
-    void (*run)(void *argument);
-    void (*end)(void *argument);
-    void *argument;
-    uint64_t handle; /* written by start alone, perhaps after the thread has begun */
-};
-int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size);
-void mh_os_thread_join(const struct mh_os_thread *thread);
 
 /* panic.c: a caller's bug. Prints to stderr without allocating, aborts. */
 _Noreturn void mh_os_panic(const char *function, const void *object, const char *what);

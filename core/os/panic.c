@@ -1,6 +1,6 @@
 /* core/os/panic.c - the end of a process whose caller broke a contract. No allocation, no stdio: it may be anywhere. */
-#include "core/os/os.h"
-#include "core/os/sys.h"
+#include "os.h"
+#include "sys.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -12,7 +12,7 @@
 #include <manyhands/event.h>
 
 #include "core/os/os.h"
-#include "core/sync/wait.h"
+#include "wait.h"
 
 #define SET 1u
 #define WAITERS 2u

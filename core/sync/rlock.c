@@ -4,7 +4,7 @@
  * whatever process, and a thread that ended inside counts as a dead owner even though its process lives on. */
 #include <errno.h>
 
-#include "core/sync/lock_word.h"
+#include "lock_word.h"
 
 static uint64_t self_of(const mh_rlock *lock)
 {
