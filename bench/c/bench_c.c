@@ -1,0 +1,572 @@
+/* bench/c/bench_c.c - the C half of the benchmarks: ours against what the C library and the kernel offer.
+ *
+ *   bench_c [--rounds N] [--only GLOB] [--list]
+ *
+ * One JSON line for each row: {"name", "peer", "ours_ns": [...], "peer_ns": [...]}: nanoseconds per
+ * operation, one sample a round. Ours and its peer take turns within one run, and change places every
+ * round, so that a machine that slows down or speeds up does it to both. Whoever works takes the time:
+ * start-up and the way back are not in it, except in the rows that are about them.
+ */
+#include <manyhands/manyhands.h>
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MESSAGE = 64, MOST_ROUNDS = 1000 };
+
+static void must(int held, const char *what)
+{
+    if (!held) {
+        fprintf(stderr, "bench_c: %s\n", what);
+        exit(1);
+    }
+}
+
+static double per_operation(mh_deadline begin, int count)
+{
+    return (double) (mh_now() - begin) / count;
+}
+
+static void *shared_memory(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    must(memory != MAP_FAILED, "mmap");
+    return memory;
+}
+
+/* ---- one thread: lock and unlock, nobody else there ---- */
+
+static double lock_alone(unsigned flags, int count)
+{
+    mh_lock *lock = shared_memory(sizeof *lock);
+    mh_lock_init(lock, flags);
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        must(mh_lock_acquire(lock, MH_FOREVER, NULL) == 0, "lock");
+        mh_lock_release(lock);
+    }
+    double ns = per_operation(begin, count);
+    munmap(lock, sizeof *lock);
+    return ns;
+}
+
+static double mutex_alone(int robust, int count)
+{
+    pthread_mutex_t *mutex = shared_memory(sizeof *mutex);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    if (robust) {
+        pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    }
+    must(pthread_mutex_init(mutex, &attributes) == 0, "mutex");
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        must(pthread_mutex_lock(mutex) == 0, "mutex lock");
+        pthread_mutex_unlock(mutex);
+    }
+    double ns = per_operation(begin, count);
+    pthread_mutex_destroy(mutex);
+    pthread_mutexattr_destroy(&attributes);
+    munmap(mutex, sizeof *mutex);
+    return ns;
+}
+
+static double lock_private(int count)
+{
+    return lock_alone(MH_PRIVATE, count);
+}
+
+static double mutex_private(int count)
+{
+    return mutex_alone(0, count);
+}
+
+static double lock_shared(int count)
+{
+    return lock_alone(0, count);
+}
+
+static double mutex_robust(int count)
+{
+    return mutex_alone(1, count);
+}
+
+static double sem_ours(int count)
+{
+    mh_sem sem;
+    must(mh_sem_init(&sem, 1, 0, MH_PRIVATE) == 0, "sem");
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        must(mh_sem_acquire(&sem, MH_FOREVER, NULL) == 0, "acquire");
+        mh_sem_post(&sem, 1);
+    }
+    return per_operation(begin, count);
+}
+
+static double sem_posix(int count)
+{
+    sem_t sem;
+    must(sem_init(&sem, 0, 1) == 0, "sem_t");
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        must(sem_wait(&sem) == 0, "sem_wait");
+        sem_post(&sem);
+    }
+    double ns = per_operation(begin, count);
+    sem_destroy(&sem);
+    return ns;
+}
+
+/* ---- two threads: one lock between them, or a ball that goes to and fro ---- */
+
+struct pair {
+    int (*work)(struct pair *pair, int side, int count);
+    int count;
+    pthread_barrier_t start;
+    double ns[2];
+    mh_lock lock;
+    pthread_mutex_t mutex;
+    long value;
+    mh_sem ball[2];
+    sem_t posix_ball[2];
+};
+
+struct side {
+    struct pair *pair;
+    int number;
+};
+
+static void *side_run(void *argument)
+{
+    struct side *side = argument;
+    struct pair *pair = side->pair;
+    pthread_barrier_wait(&pair->start);
+    mh_deadline begin = mh_now();
+    must(pair->work(pair, side->number, pair->count) == 0, "a worker failed");
+    pair->ns[side->number] = per_operation(begin, pair->count);
+    return NULL;
+}
+
+static double run_pair(int (*work)(struct pair *, int, int), int count)
+{
+    struct pair pair = {.work = work, .count = count};
+    struct side sides[2] = {{&pair, 0}, {&pair, 1}};
+    pthread_t threads[2];
+    mh_lock_init(&pair.lock, MH_PRIVATE);
+    pthread_mutex_init(&pair.mutex, NULL);
+    pthread_barrier_init(&pair.start, NULL, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        must(mh_sem_init(&pair.ball[i], 0, 0, MH_PRIVATE) == 0, "sem");
+        sem_init(&pair.posix_ball[i], 0, 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        must(pthread_create(&threads[i], NULL, side_run, &sides[i]) == 0, "thread");
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (int i = 0; i < 2; i++) {
+        sem_destroy(&pair.posix_ball[i]);
+    }
+    pthread_barrier_destroy(&pair.start);
+    pthread_mutex_destroy(&pair.mutex);
+    return (pair.ns[0] + pair.ns[1]) / 2;
+}
+
+static int fight_for_lock(struct pair *pair, int side, int count)
+{
+    (void) side;
+    for (int i = 0; i < count; i++) {
+        if (mh_lock_acquire(&pair->lock, MH_FOREVER, NULL) != 0) {
+            return -1;
+        }
+        pair->value++;
+        mh_lock_release(&pair->lock);
+    }
+    return 0;
+}
+
+static int fight_for_mutex(struct pair *pair, int side, int count)
+{
+    (void) side;
+    for (int i = 0; i < count; i++) {
+        if (pthread_mutex_lock(&pair->mutex) != 0) {
+            return -1;
+        }
+        pair->value++;
+        pthread_mutex_unlock(&pair->mutex);
+    }
+    return 0;
+}
+
+static int play_ours(struct pair *pair, int side, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (side == 0) {
+            mh_sem_post(&pair->ball[1], 1);
+        }
+        if (mh_sem_acquire(&pair->ball[side], MH_FOREVER, NULL) != 0) {
+            return -1;
+        }
+        if (side == 1) {
+            mh_sem_post(&pair->ball[0], 1);
+        }
+    }
+    return 0;
+}
+
+static int play_posix(struct pair *pair, int side, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (side == 0) {
+            sem_post(&pair->posix_ball[1]);
+        }
+        if (sem_wait(&pair->posix_ball[side]) != 0) {
+            return -1;
+        }
+        if (side == 1) {
+            sem_post(&pair->posix_ball[0]);
+        }
+    }
+    return 0;
+}
+
+static double lock_fight(int count)
+{
+    return run_pair(fight_for_lock, count);
+}
+
+static double mutex_fight(int count)
+{
+    return run_pair(fight_for_mutex, count);
+}
+
+static double sem_pingpong(int count)
+{
+    return run_pair(play_ours, count);
+}
+
+static double sem_pingpong_posix(int count)
+{
+    return run_pair(play_posix, count);
+}
+
+/* ---- two processes: small messages by channel and by pipe ---- */
+
+struct line { /* one direction; ours or a pipe */
+    mh_channel *channel;
+    int pipe[2];
+};
+
+static void line_open(struct line *line, int ours)
+{
+    line->channel = NULL;
+    if (ours) {
+        must(mh_channel_create(&(mh_channel_options){.max_items = 1024}, &line->channel) == 0, "channel");
+    } else {
+        must(pipe(line->pipe) == 0, "pipe");
+    }
+}
+
+static void line_close(struct line *line)
+{
+    if (line->channel != NULL) {
+        mh_channel_destroy(line->channel);
+        return;
+    }
+    close(line->pipe[0]);
+    close(line->pipe[1]);
+}
+
+static void line_send(struct line *line, const char *text)
+{
+    if (line->channel != NULL) {
+        must(mh_channel_put(line->channel, &(mh_part){text, MESSAGE}, 1, 0, MH_FOREVER, NULL) == 0, "put");
+    } else {
+        must(write(line->pipe[1], text, MESSAGE) == MESSAGE, "write");
+    }
+}
+
+static void line_receive(struct line *line, mh_message *message, char *text)
+{
+    if (line->channel != NULL) {
+        must(mh_channel_get(line->channel, message, MH_FOREVER, NULL) == 0 && message->size == MESSAGE,
+             "get");
+        return;
+    }
+    for (size_t got = 0; got < MESSAGE;) {
+        ssize_t part = read(line->pipe[0], text + got, MESSAGE - got);
+        must(part > 0, "read");
+        got += (size_t) part;
+    }
+}
+
+static void reap(pid_t child)
+{
+    int status;
+    while (waitpid(child, &status, 0) < 0) {
+        must(errno == EINTR, "waitpid");
+    }
+    must(status == 0, "the other process failed");
+}
+
+/* The receiver takes the time, from the first message to the last. */
+static double stream(int ours, int count)
+{
+    struct line line;
+    mh_message message = {0};
+    char text[MESSAGE] = "a small message";
+    line_open(&line, ours);
+    pid_t child = fork();
+    must(child >= 0, "fork");
+    if (child == 0) {
+        for (int i = 0; i <= count; i++) {
+            line_send(&line, text);
+        }
+        _exit(0);
+    }
+    line_receive(&line, &message, text);
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        line_receive(&line, &message, text);
+    }
+    double ns = per_operation(begin, count);
+    reap(child);
+    mh_message_fini(&message);
+    line_close(&line);
+    return ns;
+}
+
+static double round_trip(int ours, int count)
+{
+    struct line there, back;
+    mh_message message = {0};
+    char text[MESSAGE] = "a small message";
+    line_open(&there, ours);
+    line_open(&back, ours);
+    pid_t child = fork();
+    must(child >= 0, "fork");
+    mh_deadline begin = 0;
+    for (int i = 0; i <= count; i++) {
+        if (i == 1) {
+            begin = mh_now();
+        }
+        if (child != 0) {
+            line_send(&there, text);
+        }
+        line_receive(child != 0 ? &back : &there, &message, text);
+        if (child == 0) {
+            line_send(&back, text);
+        }
+    }
+    double ns = per_operation(begin, count);
+    if (child == 0) {
+        _exit(0);
+    }
+    reap(child);
+    mh_message_fini(&message);
+    line_close(&there);
+    line_close(&back);
+    return ns;
+}
+
+static double channel_stream(int count)
+{
+    return stream(1, count);
+}
+
+static double pipe_stream(int count)
+{
+    return stream(0, count);
+}
+
+static double channel_round_trip(int count)
+{
+    return round_trip(1, count);
+}
+
+static double pipe_round_trip(int count)
+{
+    return round_trip(0, count);
+}
+
+/* ---- begin and end of a thread, of a process ---- */
+
+static int thread_nothing(mh_thread *self)
+{
+    (void) self;
+    return 0;
+}
+
+static double thread_ours(int count)
+{
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        mh_thread thread = {.run = thread_nothing};
+        must(mh_thread_start(&thread) == 0 && mh_thread_join(&thread, MH_FOREVER, NULL) == 0, "thread");
+    }
+    return per_operation(begin, count);
+}
+
+static void *pthread_nothing(void *argument)
+{
+    return argument;
+}
+
+static double thread_posix(int count)
+{
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        pthread_t thread;
+        must(pthread_create(&thread, NULL, pthread_nothing, NULL) == 0, "pthread_create");
+        pthread_join(thread, NULL);
+    }
+    return per_operation(begin, count);
+}
+
+static int process_nothing(mh_process *self)
+{
+    (void) self;
+    return 0;
+}
+
+static double process_ours(int count)
+{
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        mh_process process = {.run = process_nothing};
+        must(mh_process_start(&process) == 0 && mh_process_join(&process, MH_FOREVER, NULL) == 0, "process");
+        mh_process_fini(&process);
+    }
+    return per_operation(begin, count);
+}
+
+static double process_posix(int count)
+{
+    mh_deadline begin = mh_now();
+    for (int i = 0; i < count; i++) {
+        pid_t child = fork();
+        must(child >= 0, "fork");
+        if (child == 0) {
+            _exit(0);
+        }
+        reap(child);
+    }
+    return per_operation(begin, count);
+}
+
+/* ---- rows ---- */
+
+static const struct row {
+    const char *name, *peer;
+    double (*ours)(int count), (*theirs)(int count);
+    int count; /* operations in a sample */
+} rows[] = {
+    {"c/lock", "pthread_mutex", lock_private, mutex_private, 200000},
+    {"c/lock-shared", "pthread_mutex robust, process-shared", lock_shared, mutex_robust, 200000},
+    {"c/lock-contended", "pthread_mutex", lock_fight, mutex_fight, 1000000},
+    {"c/sem", "sem_t", sem_ours, sem_posix, 200000},
+    {"c/sem-pingpong", "sem_t", sem_pingpong, sem_pingpong_posix, 1000},
+    {"c/channel", "pipe", channel_stream, pipe_stream, 20000},
+    {"c/channel-pingpong", "two pipes", channel_round_trip, pipe_round_trip, 1000},
+    {"c/thread-start-join", "pthread_create", thread_ours, thread_posix, 100},
+    {"c/process-start-join", "fork", process_ours, process_posix, 10},
+};
+
+static void print_samples(const char *key, const double *samples, int count)
+{
+    printf(", \"%s\": [", key);
+    for (int i = 0; i < count; i++) {
+        printf("%s%.1f", i > 0 ? ", " : "", samples[i]);
+    }
+    printf("]");
+}
+
+static void run_row(const struct row *row, int rounds)
+{
+    static double ours[MOST_ROUNDS], theirs[MOST_ROUNDS];
+    int warm = row->count / 10 + 1;
+    row->ours(warm);
+    row->theirs(warm);
+    for (int i = 0; i < rounds; i++) {
+        if (i % 2 == 0) {
+            ours[i] = row->ours(row->count);
+        }
+        theirs[i] = row->theirs(row->count);
+        if (i % 2 != 0) {
+            ours[i] = row->ours(row->count);
+        }
+    }
+    printf("{\"name\": \"%s\", \"peer\": \"%s\"", row->name, row->peer);
+    print_samples("ours_ns", ours, rounds);
+    print_samples("peer_ns", theirs, rounds);
+    printf("}\n");
+    fflush(stdout);
+}
+
+/* In a process of one thread the C library leaves the atomic instructions out of its mutex. Who needs a lock has two:
+ * an idle one stands by, for both sides. */
+static void *stand_by(void *never)
+{
+    (void) sem_wait(never);
+    return NULL;
+}
+
+static void have_two_threads(void)
+{
+    static sem_t never;
+    pthread_t idle;
+    must(sem_init(&never, 0, 0) == 0, "sem_t");
+    must(pthread_create(&idle, NULL, stand_by, &never) == 0, "thread");
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: bench_c [--rounds 1..%d] [--only GLOB] [--list]\n", MOST_ROUNDS);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *only = "*";
+    int rounds = 9, list = 0, ran = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--list") == 0) {
+            list = 1;
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            only = argv[++i];
+        } else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
+            rounds = atoi(argv[++i]);
+        } else {
+            return usage();
+        }
+    }
+    if (rounds < 1 || rounds > MOST_ROUNDS) {
+        return usage();
+    }
+    have_two_threads();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (fnmatch(only, rows[i].name, 0) != 0) {
+            continue;
+        }
+        ran++;
+        if (list) {
+            printf("%s\n", rows[i].name);
+        } else {
+            run_row(&rows[i], rounds);
+        }
+    }
+    if (ran == 0) {
+        fprintf(stderr, "bench_c: no row is called '%s'\n", only);
+    }
+    return ran > 0 ? 0 : 1;
+}
