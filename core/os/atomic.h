@@ -1,7 +1,8 @@
 /* core/os/atomic.h - atomics with the memory order in the name.
  *
  * Every access to shared state in core/ goes through these. That is also the seam of the exhaustive scheduler
- * (tests/core/sched): with MH_SCHED defined, each access is a step at which another thread may run, or this one die.
+ * (tests/core/sched): with MH_SCHED defined, each access is a step at which another thread may run, or this
+ * one die.
  */
 #ifndef MH_OS_ATOMIC_H
 #define MH_OS_ATOMIC_H
@@ -13,7 +14,8 @@
 void mh_sched_step(const volatile void *address, unsigned size, const char *operation);
 #define MH__TEXT2(x) #x
 #define MH__TEXT(x) MH__TEXT2(x)
-#define MH__STEP(p, what) mh_sched_step((p), (unsigned) sizeof *(p), what " (" __FILE__ ":" MH__TEXT(__LINE__) ")")
+#define MH__STEP(p, what) \
+    mh_sched_step((p), (unsigned) sizeof *(p), what " (" __FILE__ ":" MH__TEXT(__LINE__) ")")
 #else
 #define MH__STEP(p, what) ((void) 0)
 #endif
@@ -33,7 +35,8 @@ void mh_sched_step(const volatile void *address, unsigned size, const char *oper
 #define mh_sub_acq_rel(p, v) (MH__STEP(p, "sub"), atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel))
 #define mh_or_acq_rel(p, v) (MH__STEP(p, "or"), atomic_fetch_or_explicit((p), (v), memory_order_acq_rel))
 #define mh_and_acq_rel(p, v) (MH__STEP(p, "and"), atomic_fetch_and_explicit((p), (v), memory_order_acq_rel))
-/* Sequentially consistent, for store-then-load protocols (announce myself, then look): as cheap as acq_rel on x86-64. */
+/* Sequentially consistent, for store-then-load protocols (announce myself, then look): as cheap as acq_rel
+ * on x86-64. */
 #define mh_add_seq(p, v) (MH__STEP(p, "add"), atomic_fetch_add_explicit((p), (v), memory_order_seq_cst))
 #define mh_sub_seq(p, v) (MH__STEP(p, "sub"), atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst))
 #define mh_cas_seq(p, e, d) mh__cas(p, e, d, memory_order_seq_cst, memory_order_seq_cst)
@@ -43,8 +46,7 @@ void mh_sched_step(const volatile void *address, unsigned size, const char *oper
 #define mh_cas_rel(p, e, d) mh__cas(p, e, d, memory_order_release, memory_order_relaxed)
 #define mh_cas_acq_rel(p, e, d) mh__cas(p, e, d, memory_order_acq_rel, memory_order_acquire)
 #define mh__cas(p, e, d, success, failure) \
-    (MH__STEP(p, "cas"),                   \
-     atomic_compare_exchange_strong_explicit((p), (e), (d), success, failure))
+    (MH__STEP(p, "cas"), atomic_compare_exchange_strong_explicit((p), (e), (d), success, failure))
 /* A full fence, for store-then-load protocols (announce myself, then look). */
 #define mh_fence_seq() atomic_thread_fence(memory_order_seq_cst)
 

@@ -10,7 +10,7 @@
 static int64_t read_clock(clockid_t clock)
 {
     int saved = errno;
-    struct timespec ts = { 0, 0 };
+    struct timespec ts = {0, 0};
     (void) clock_gettime(clock, &ts);
     errno = saved;
     return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
@@ -31,7 +31,9 @@ void mh_os_pause(void)
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory"); /* `yield` is a no-op on most cores; isb waits about as long as x86's pause */
+    __asm__ volatile(
+        "isb" ::
+            : "memory"); /* `yield` is a no-op on most cores; isb waits about as long as x86's pause */
 #else
     atomic_signal_fence(memory_order_seq_cst);
 #endif
@@ -42,23 +44,28 @@ static int affinity_cores(void)
     unsigned long mask[128]; /* 8192 processors */
     int saved = errno, cores = 0;
     long bytes = mh__result(syscall(SYS_sched_getaffinity, 0, sizeof mask, mask), saved);
-    for (long i = 0; i < bytes / (long) sizeof mask[0]; i++)
-        for (unsigned long bits = mask[i]; bits != 0; bits &= bits - 1)
+    for (long i = 0; i < bytes / (long) sizeof mask[0]; i++) {
+        for (unsigned long bits = mask[i]; bits != 0; bits &= bits - 1) {
             cores++;
+        }
+    }
     return cores > 0 ? cores : 1;
 }
 
-/* cpu.max of the cgroup that is seen as the root (what a container sees of its own): "quota period" or "max period". */
+/* cpu.max of the cgroup that is seen as the root (what a container sees of its own): "quota period" or "max
+ * period". */
 static int quota_cores(void)
 {
     char text[64];
-    if (mh__read_text("/sys/fs/cgroup/cpu.max", text, sizeof text) <= 0)
+    if (mh__read_text("/sys/fs/cgroup/cpu.max", text, sizeof text) <= 0) {
         return INT_MAX;
+    }
     char *rest;
     long quota = strtol(text, &rest, 10);
     long period = rest != text ? strtol(rest, NULL, 10) : 0;
-    if (quota <= 0 || period <= 0)
+    if (quota <= 0 || period <= 0) {
         return INT_MAX;
+    }
     return quota / period < 1 ? 1 : (int) (quota / period);
 }
 

@@ -1,12 +1,12 @@
 /* core/os/ids.c - who I am, who you are, and whether you still live.
  *
- * Process and thread ids are recycled, so a word that other processes read also holds the low half of the start time:
- * a recycled id with the same start tick (10 ms) and 2^32 ticks apart is taken for impossible. All sides must see the same
- * process ids, that is, live in one PID namespace.
+ * Process and thread ids are recycled, so a word that other processes read also holds the low half of the
+ * start time: a recycled id with the same start tick (10 ms) and 2^32 ticks apart is taken for impossible.
+ * All sides must see the same process ids, that is, live in one PID namespace.
  *
- * A thread's key names it in words that only its own process reads. It is the thread id, except after fork(): there the thread
- * that forked goes on under its parent's id, since it still holds what it held. Should the system give that id to a new
- * thread of the child, the new one takes it with KEY_OTHER set.
+ * A thread's key names it in words that only its own process reads. It is the thread id, except after
+ * fork(): there the thread that forked goes on under its parent's id, since it still holds what it held.
+ * Should the system give that id to a new thread of the child, the new one takes it with KEY_OTHER set.
  */
 #include "os.h"
 #include "sys.h"
@@ -38,11 +38,13 @@ static int register_fork_handler(void)
     static _Atomic(int) done;
     int no = 0;
     /* A loser of this race may go on before the winner has registered; both are in no fork of their own. */
-    if (mh_load_rlx(&done) || !mh_cas_acq_rel(&done, &no, 1))
+    if (mh_load_rlx(&done) || !mh_cas_acq_rel(&done, &no, 1)) {
         return 0;
+    }
     int rc = -pthread_atfork(NULL, NULL, after_fork_in_child);
-    if (rc != 0)
+    if (rc != 0) {
         mh_store_rlx(&done, 0);
+    }
     return rc;
 }
 
@@ -58,8 +60,9 @@ void mh__os_learn_thread(struct mh__tls *tls)
     tls->tid = (int) syscall(SYS_gettid);
     if (tls->key == 0) {
         tls->key = (uint32_t) tls->tid;
-        if (tls->key == inherited_key)
+        if (tls->key == inherited_key) {
             tls->key ^= KEY_OTHER;
+        }
     }
 }
 
@@ -84,22 +87,27 @@ struct stat_line {
     uint64_t start;
 };
 
-/* The fields of /proc/ID/stat that follow the name, which is in parentheses and may itself hold spaces and parentheses. */
+/* The fields of /proc/ID/stat that follow the name, which is in parentheses and may itself hold spaces and
+ * parentheses. */
 static int parse_stat(const char *text, struct stat_line *line)
 {
     const char *p = strrchr(text, ')');
-    if (p == NULL || p[1] != ' ')
+    if (p == NULL || p[1] != ' ') {
         return -EINVAL;
+    }
     p += 2;
     line->state = *p; /* field 3 */
     for (int field = 3; field <= 22; field++) {
-        if (field == 20)
+        if (field == 20) {
             line->threads = strtol(p, NULL, 10);
-        if (field == 22)
+        }
+        if (field == 22) {
             line->start = strtoull(p, NULL, 10);
+        }
         p = strchr(p, ' ');
-        if (p == NULL)
+        if (p == NULL) {
             return field < 22 ? -EINVAL : 0;
+        }
         p++;
     }
     return 0;
@@ -112,8 +120,9 @@ static int read_stat(int id, struct stat_line *line)
     end = mh__put_number(end, path + sizeof path, (uint64_t) id, 10);
     mh__put_text(end, path + sizeof path, "/stat");
     ssize_t size = mh__read_text(path, text, sizeof text);
-    if (size < 0)
+    if (size < 0) {
         return (int) size;
+    }
     int saved = errno; /* strtol */
     int rc = parse_stat(text, line);
     errno = saved;
@@ -126,7 +135,8 @@ uint64_t mh_os_start_time(int id)
     return id > 0 && read_stat(id, &line) == 0 ? line.start : 0;
 }
 
-/* Without /proc (hidden, not mounted) all that can be asked is whether the id is in use; a zombie passes for alive then. */
+/* Without /proc (hidden, not mounted) all that can be asked is whether the id is in use; a zombie passes for
+ * alive then. */
 static int id_in_use(int id)
 {
     int saved = errno;
@@ -138,14 +148,18 @@ int mh_os_alive(uint64_t who)
     int id = (int) (who & UINT32_MAX);
     uint32_t start = (uint32_t) (who >> 32);
     struct stat_line line;
-    if (id <= 0)
+    if (id <= 0) {
         return 0;
-    if (who == mh_load_rlx(&mh__os_self))
+    }
+    if (who == mh_load_rlx(&mh__os_self)) {
         return 1;
-    if (read_stat(id, &line) < 0)
+    }
+    if (read_stat(id, &line) < 0) {
         return id_in_use(id);
-    if (start != 0 && (uint32_t) line.start != start)
+    }
+    if (start != 0 && (uint32_t) line.start != start) {
         return 0;
+    }
     /* A main thread that ended before the others is a zombie with company, and the process lives. */
     return (line.state != 'Z' && line.state != 'X' && line.state != 'x') || line.threads > 1;
 }

@@ -30,19 +30,22 @@ static long memfd(const char *name, unsigned flags)
 static int set_size(int fd, size_t size)
 {
     struct rlimit limit;
-    if (size > (size_t) INT64_MAX)
+    if (size > (size_t) INT64_MAX) {
         return -EFBIG;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur)
+    }
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
         return -EFBIG;
+    }
     int saved = errno;
     long rc;
-    do
+    do {
         rc = mh__result(ftruncate(fd, (off_t) size), saved);
-    while (rc == -EINTR);
+    } while (rc == -EINTR);
     return (int) rc;
 }
 
-/* Where there is no memfd (a seccomp filter): a file in /dev/shm that never had a name. It cannot be sealed. */
+/* Where there is no memfd (a seccomp filter): a file in /dev/shm that never had a name. It cannot be sealed.
+ * */
 static long unnamed_file(void)
 {
     int saved = errno;
@@ -53,21 +56,26 @@ int mh_os_memfd(const char *name, size_t size, int seal)
 {
     int saved = errno, sealable = 1;
     long fd = memfd(name, MFD_CLOEXEC_ | MFD_ALLOW_SEALING_ | MFD_NOEXEC_SEAL_);
-    if (fd == -EINVAL)
+    if (fd == -EINVAL) {
         fd = memfd(name, MFD_CLOEXEC_ | MFD_ALLOW_SEALING_);
+    }
     if (fd == -ENOSYS || fd == -EPERM) {
         sealable = 0;
         fd = unnamed_file();
     }
-    if (fd < 0)
+    if (fd < 0) {
         return (int) fd;
+    }
     (void) fchmod((int) fd, 0600); /* a memfd is born 0777, and /proc/PID/fd shows it */
     int rc = set_size((int) fd, size);
-    if (rc == 0 && seal && sealable)
-        (void) fcntl((int) fd, ADD_SEALS, SEAL_SHRINK | SEAL_GROW | SEAL_SEAL); /* a hardening, not a promise */
+    if (rc == 0 && seal && sealable) {
+        (void) fcntl((int) fd, ADD_SEALS,
+                     SEAL_SHRINK | SEAL_GROW | SEAL_SEAL); /* a hardening, not a promise */
+    }
     errno = saved;
-    if (rc == 0)
+    if (rc == 0) {
         return (int) fd;
+    }
     mh_os_close((int) fd);
     return rc;
 }
@@ -77,8 +85,9 @@ static int map(int fd, size_t size, int flags, void **address)
     int saved = errno;
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
     long rc = mh__result(at == MAP_FAILED ? -1 : 0, saved);
-    if (rc == 0)
+    if (rc == 0) {
         *address = at;
+    }
     return (int) rc;
 }
 
@@ -102,8 +111,9 @@ void mh_os_unmap(void *address, size_t size)
 int mh_os_discard(int fd, size_t offset, size_t size)
 {
     int saved = errno;
-    if (size == 0)
+    if (size == 0) {
         return 0;
+    }
     return (int) mh__result(
         fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset, (off_t) size), saved);
 }
@@ -126,40 +136,47 @@ static uint64_t number_in(const char *directory, const char *name)
     char *end = mh__put_text(path, path + sizeof path, directory);
     end = mh__put_text(end, path + sizeof path, "/");
     mh__put_text(end, path + sizeof path, name);
-    if (mh__read_text(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9')
+    if (mh__read_text(path, text, sizeof text) <= 0 || text[0] < '0' || text[0] > '9') {
         return UINT64_MAX;
+    }
     return strtoull(text, NULL, 10);
 }
 
 static uint64_t room_in_group(const char *directory, const char *limit_file, const char *usage_file)
 {
     uint64_t limit = number_in(directory, limit_file), usage = number_in(directory, usage_file);
-    if (limit == UINT64_MAX || usage == UINT64_MAX)
+    if (limit == UINT64_MAX || usage == UINT64_MAX) {
         return UINT64_MAX;
+    }
     return limit > usage ? limit - usage : 0;
 }
 
-/* The tightest of this process's cgroup and all above it (v2), or of the memory controller's root as seen here (v1). */
+/* The tightest of this process's cgroup and all above it (v2), or of the memory controller's root as seen
+ * here (v1). */
 static uint64_t room_in_cgroup(void)
 {
     char own[384], directory[448];
     uint64_t least = room_in_group("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
-    if (mh__read_text("/proc/self/cgroup", own, sizeof own) <= 0)
+    if (mh__read_text("/proc/self/cgroup", own, sizeof own) <= 0) {
         return least;
+    }
     char *path = strstr(own, "0::/");
-    if (path == NULL)
+    if (path == NULL) {
         return least;
+    }
     path += 3;
     path[strcspn(path, "\n")] = '\0';
     for (;;) {
         char *end = mh__put_text(directory, directory + sizeof directory, "/sys/fs/cgroup");
         mh__put_text(end, directory + sizeof directory, path);
         uint64_t room = room_in_group(directory, "memory.max", "memory.current");
-        if (room < least)
+        if (room < least) {
             least = room;
+        }
         char *slash = strrchr(path, '/');
-        if (slash == NULL)
+        if (slash == NULL) {
             return least;
+        }
         *slash = '\0';
     }
 }
@@ -169,8 +186,9 @@ static uint64_t free_memory(void)
     char text[4096];
     if (mh__read_text("/proc/meminfo", text, sizeof text) > 0) {
         const char *line = strstr(text, "MemAvailable:");
-        if (line != NULL)
+        if (line != NULL) {
             return strtoull(line + strlen("MemAvailable:"), NULL, 10) * 1024;
+        }
     }
     long pages = sysconf(_SC_PHYS_PAGES);
     return pages > 0 ? (uint64_t) pages * mh_os_page() / 2 : (uint64_t) 1 << 30;
@@ -190,10 +208,12 @@ static int shm_path(const char *name, char *path, size_t room)
 {
     name += name[0] == '/';
     size_t length = strlen(name);
-    if (length == 0 || strchr(name, '/') != NULL || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+    if (length == 0 || strchr(name, '/') != NULL || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
         return -EINVAL;
-    if (length > 250)
+    }
+    if (length > 250) {
         return -ENAMETOOLONG;
+    }
     (void) mh__put_text(mh__put_text(path, path + room, "/dev/shm/"), path + room, name);
     return 0;
 }
@@ -208,11 +228,13 @@ static int shm_descriptor(const char *name, int flags)
 int mh_os_shm_create(const char *name, size_t size)
 {
     int fd = shm_descriptor(name, O_CREAT | O_EXCL);
-    if (fd < 0)
+    if (fd < 0) {
         return fd;
+    }
     int rc = set_size(fd, size);
-    if (rc == 0)
+    if (rc == 0) {
         return fd;
+    }
     mh_os_close(fd);
     (void) mh_os_shm_unlink(name);
     return rc;

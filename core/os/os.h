@@ -1,5 +1,6 @@
-/* core/os/os.h - L0: all that manyhands asks of the operating system. The only layer with syscalls and OS #ifdefs; a
- * port is this folder. Functions return 0 (or what they say) or -errno. Nothing here touches errno's value for the caller.
+/* core/os/os.h - L0: all that manyhands asks of the operating system. The only layer with syscalls and OS
+ * #ifdefs; a port is this folder. Functions return 0 (or what they say) or -errno. Nothing here touches
+ * errno's value for the caller.
  */
 #ifndef MH_OS_OS_H
 #define MH_OS_OS_H
@@ -18,11 +19,14 @@
 #define MH_HIDDEN
 #endif
 
-/* futex.c. `shared` 0: FUTEX_PRIVATE. deadline: absolute CLOCK_MONOTONIC ns, INT64_MAX: none. The word itself is read
- * by the kernel only. A wait that a wake has ended always returns 0, whatever else happened at the same time. */
-int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline, int shared); /* 0, -EAGAIN, -ETIMEDOUT, -EINTR */
-/* Up to MH_OS_FUTEX_ANY words at once (futex_waitv). Returns the index of one that was woken (another may have been woken,
- * too), -EAGAIN where one of them differs, -ETIMEDOUT, -EINTR; -ENOSYS where the kernel has none (probed once). */
+/* futex.c. `shared` 0: FUTEX_PRIVATE. deadline: absolute CLOCK_MONOTONIC ns, INT64_MAX: none. The word
+ * itself is read by the kernel only. A wait that a wake has ended always returns 0, whatever else happened
+ * at the same time. */
+int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline,
+                     int shared); /* 0, -EAGAIN, -ETIMEDOUT, -EINTR */
+/* Up to MH_OS_FUTEX_ANY words at once (futex_waitv). Returns the index of one that was woken (another may
+ * have been woken, too), -EAGAIN where one of them differs, -ETIMEDOUT, -EINTR; -ENOSYS where the kernel has
+ * none (probed once). */
 #define MH_OS_FUTEX_ANY 4
 struct mh_os_futex {
     _Atomic(uint32_t) *word;
@@ -40,12 +44,13 @@ void mh_os_pause(void); /* the processor's spin hint */
 int mh_os_cores(void);  /* that this process may run on (affinity, cgroup quota), at least 1; cached */
 
 /* ids.c: cached per thread and process, right again in a forked child.
- *   key   who a thread is in words of its own process; never 0, at most MH_OS_KEY_MAX. Stays the same across fork().
+ *   key   who a thread is in words of its own process; never 0, at most MH_OS_KEY_MAX. Stays the same across
+ *         fork().
  *   self  who a process is in words that other processes read: pid | (start time low 32) << 32
  *   who   who a thread is in such words: tid | (its start time low 32) << 32 */
 #define MH_OS_KEY_MAX 0x3fffffffu
-uint64_t mh_os_start_time(int id);         /* of a process or thread: clock ticks since boot, 0: unknown */
-int mh_os_alive(uint64_t who);             /* self or who: 1 lives, 0 is dead or recycled; a zombie is dead */
+uint64_t mh_os_start_time(int id); /* of a process or thread: clock ticks since boot, 0: unknown */
+int mh_os_alive(uint64_t who);     /* self or who: 1 lives, 0 is dead or recycled; a zombie is dead */
 #ifdef MH_SCHED
 int mh_os_pid(void);
 int mh_os_tid(void);
@@ -76,22 +81,25 @@ static inline int mh_os_pid(void)
 static inline uint32_t mh_os_key(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->key == 0)
+    if (tls->key == 0) {
         mh__os_learn_thread(tls);
+    }
     return tls->key;
 }
 static inline int mh_os_tid(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->tid == 0)
+    if (tls->tid == 0) {
         mh__os_learn_thread(tls);
+    }
     return tls->tid;
 }
 static inline uint64_t mh_os_who(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->who == 0)
+    if (tls->who == 0) {
         mh__os_learn_who(tls);
+    }
     return tls->who;
 }
 #endif
@@ -99,9 +107,10 @@ static inline uint64_t mh_os_who(void)
 int mh_os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /* memory.c */
-int mh_os_memfd(const char *name, size_t size, int seal); /* fd, close-on-exec, 0600; `seal`: its size is final */
-int mh_os_map(int fd, size_t size, void **address);       /* shared, readable and writable, no memory promised */
-int mh_os_map_private(size_t size, void **address);       /* zeroed pages of this process */
+int mh_os_memfd(const char *name, size_t size,
+                int seal);                          /* fd, close-on-exec, 0600; `seal`: its size is final */
+int mh_os_map(int fd, size_t size, void **address); /* shared, readable and writable, no memory promised */
+int mh_os_map_private(size_t size, void **address); /* zeroed pages of this process */
 void mh_os_unmap(void *address, size_t size);
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
 size_t mh_os_page(void);
@@ -119,14 +128,14 @@ int mh_os_set_inheritable(int fd, int inheritable);
 int mh_os_set_nonblocking(int fd, int nonblocking);
 int mh_os_fd_size(int fd, uint64_t *size);
 int mh_os_fd_identity(int fd, uint64_t *device, uint64_t *inode);
-int mh_os_eventfd(void);            /* fd, non-blocking */
-int mh_os_pipe(int fds[2]);         /* [0] reads */
-int mh_os_socketpair(int fds[2]);   /* stream, both ways */
+int mh_os_eventfd(void);          /* fd, non-blocking */
+int mh_os_pipe(int fds[2]);       /* [0] reads */
+int mh_os_socketpair(int fds[2]); /* stream, both ways */
 #define MH_OS_READABLE 1
 #define MH_OS_WRITABLE 2
 #define MH_OS_HUNG_UP 4
-int mh_os_poll(int fd, int events, int64_t deadline); /* events that hold, -ETIMEDOUT, -EINTR */
-ssize_t mh_os_read(int fd, void *data, size_t size);  /* bytes (0: end of file), -EAGAIN, -EINTR ... */
+int mh_os_poll(int fd, int events, int64_t deadline);       /* events that hold, -ETIMEDOUT, -EINTR */
+ssize_t mh_os_read(int fd, void *data, size_t size);        /* bytes (0: end of file), -EAGAIN, -EINTR ... */
 ssize_t mh_os_write(int fd, const void *data, size_t size); /* bytes; never SIGPIPE: -EPIPE (sockets) */
 
 /* process.c */
@@ -134,24 +143,40 @@ int mh_os_pidfd(int pid); /* fd; -ESRCH, -ENOSYS */
 int mh_os_pidfd_signal(int pidfd, int signal);
 int mh_os_pidfd_wait(int pidfd, int64_t deadline); /* 0 ended, -ETIMEDOUT, -EINTR */
 int mh_os_signal(int pid, int signal);
-int mh_os_fork(void); /* pid; 0 in the child */
+int mh_os_fork(void);                  /* pid; 0 in the child */
 _Noreturn void mh_os_exit(int status); /* at once, nothing flushed */
-/* A child of ours: 1 it ended and *status (exit status, or minus the signal) is set; 0 it has not; -ECHILD. `keep`: leave it to be
- * reaped by another call. */
+/* A child of ours: 1 it ended and *status (exit status, or minus the signal) is set; 0 it has not; -ECHILD.
+ * `keep`: leave it to be reaped by another call. */
 int mh_os_reap(int pid, int keep, int *status);
-/* The status of a process that ended, also after somebody else reaped it: 0, or negative where the kernel does not tell (6.15). */
+/* The status of a process that ended, also after somebody else reaped it: 0, or negative where the kernel
+ * does not tell (6.15). */
 int mh_os_pidfd_status(int pidfd, int *status);
 int mh_os_is_stopped(int pid); /* 1 every thread of it is stopped (or it ended), 0 not yet, -ESRCH */
-/* Start a program: argv[0] is looked up in PATH; `keep`: descriptors it inherits under the same number; 0 1 2 always. Every
- * signal is at its default and unblocked in it. `die_with`: as mh_os_die_with(), -1: none. Returns the pid, or what exec said. */
+/* Start a program: argv[0] is looked up in PATH; `keep`: descriptors it inherits under the same number; 0 1
+ * 2 always. Every signal is at its default and unblocked in it. `die_with`: as mh_os_die_with(), -1: none.
+ * Returns the pid, or what exec said. */
 int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with);
-int mh_os_process_cpu(int pid, int64_t *ns);       /* user + system of the process alone */
+int mh_os_process_cpu(int pid, int64_t *ns);        /* user + system of the process alone */
 int mh_os_process_memory(int pid, uint64_t *bytes); /* PSS, or RSS where the kernel does not tell PSS */
 int mh_os_thread_cpu_of(int pid, int tid, int64_t *ns);
 void mh_os_thread_name(const char *name); /* of the calling thread, 15 bytes are shown */
 /* SIGKILL this process when nobody holds the other end of `fd` (a pipe's or socket's) any more. */
 int mh_os_die_with(int fd);
 
+<<<<<<< HEAD
+=======
+/* thread.c: a thread that calls run(argument), and end(argument) however it leaves that; *thread stays until
+ * it is joined. Start: stack_size 0 is the system's; 0, -EINVAL, -EAGAIN. */
+struct mh_os_thread {
+    void (*run)(void *argument);
+    void (*end)(void *argument);
+    void *argument;
+    uint64_t handle; /* written by start alone, perhaps after the thread has begun */
+};
+int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size);
+void mh_os_thread_join(const struct mh_os_thread *thread);
+
+>>>>>>> 25903e5 (Contracts of wait, lock, semaphore and event; formatting of the two lowest layers)
 /* panic.c: a caller's bug. Prints to stderr without allocating, aborts. */
 _Noreturn void mh_os_panic(const char *function, const void *object, const char *what);
 _Noreturn void mh_os_panic_owned(const char *function, const void *object, const char *what, int owner);

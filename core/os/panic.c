@@ -1,13 +1,20 @@
+<<<<<<< HEAD
 /* core/os/panic.c - the end of a process whose caller broke a contract. No allocation, no stdio: it may be anywhere. */
 #include "os.h"
 #include "sys.h"
+=======
+/* core/os/panic.c - the end of a process whose caller broke a contract. No allocation, no stdio: it may be
+ * anywhere. */
+#include "core/os/os.h"
+#include "core/os/sys.h"
+>>>>>>> 25903e5 (Contracts of wait, lock, semaphore and event; formatting of the two lowest layers)
 
 #include <stdlib.h>
 #include <unistd.h>
 
 static _Noreturn void die(const char *function, const void *object, const char *what, int owner)
 {
-    char text[320] = { 0 };
+    char text[320] = {0};
     const char *end = text + sizeof text - 1; /* room for the newline */
     char *p = mh__put_text(text, end, "manyhands: ");
     p = mh__put_text(p, end, function);

@@ -21,7 +21,8 @@ struct spawn {
     const char *path; /* PATH, read before the fork */
 };
 
-/* In the child between fork and exec only what is safe in a signal handler: another thread may have held any lock. */
+/* In the child between fork and exec only what is safe in a signal handler: another thread may have held any
+ * lock. */
 static void default_signals(void)
 {
     struct sigaction action;
@@ -120,8 +121,8 @@ static int first_word(int fd)
     return got == (ssize_t) sizeof error ? error : 0;
 }
 
-/* The report pipe must not take a number that is to be kept: with all of 0 1 2 open it takes one above them, and what is
- * kept is open, too. */
+/* The report pipe must not take a number that is to be kept: with all of 0 1 2 open it takes one above them,
+ * and what is kept is open, too. */
 int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with)
 {
     int report[2], unused, saved = errno;

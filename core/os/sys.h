@@ -29,13 +29,14 @@ static inline long mh__result(long value, int saved)
 
 static inline struct timespec mh__timespec(int64_t ns)
 {
-    struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
     return ts;
 }
 
 /* Read a small file (of /proc or /sys) whole; the text ends with 0. Bytes, or -errno. */
 ssize_t mh__read_text(const char *path, char *text, size_t room);
-/* Append text or a decimal number at `p` without passing `end`; returns the new end of text, always terminated. */
+/* Append text or a decimal number at `p` without passing `end`; returns the new end of text, always
+ * terminated. */
 char *mh__put_text(char *p, const char *end, const char *text);
 char *mh__put_number(char *p, const char *end, uint64_t number, unsigned base);
 

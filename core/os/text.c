@@ -8,14 +8,16 @@ ssize_t mh__read_text(const char *path, char *text, size_t room)
 {
     int saved = errno;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
         return mh__result(fd, saved);
+    }
     size_t used = 0;
     ssize_t got;
     do {
         got = read(fd, text + used, room - 1 - used);
-        if (got > 0)
+        if (got > 0) {
             used += (size_t) got;
+        }
     } while ((got > 0 && used < room - 1) || (got < 0 && errno == EINTR));
     long error = mh__result(got < 0 ? -1 : 0, saved);
     close(fd);
@@ -26,8 +28,9 @@ ssize_t mh__read_text(const char *path, char *text, size_t room)
 
 char *mh__put_text(char *p, const char *end, const char *text)
 {
-    while (*text != '\0' && p < end - 1)
+    while (*text != '\0' && p < end - 1) {
         *p++ = *text++;
+    }
     *p = '\0';
     return p;
 }

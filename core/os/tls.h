@@ -1,7 +1,7 @@
 /* core/os/tls.h - what manyhands remembers per thread: one small block, one TLS load away.
  *
- * With MH_SCHED the exhaustive scheduler provides mh__tls() and gives each of its coroutines a block of its own; nothing
- * else in core/ has thread-local state.
+ * With MH_SCHED the exhaustive scheduler provides mh__tls() and gives each of its coroutines a block of its
+ * own; nothing else in core/ has thread-local state.
  */
 #ifndef MH_OS_TLS_H
 #define MH_OS_TLS_H
@@ -12,26 +12,26 @@
 struct mh__control; /* core/sync/control.h */
 
 struct mh__tls {
-    uint32_t key;                /* who I am in words of this process; 0: not asked yet. Outlives fork(), see ids.c */
-    int tid;                     /* the system's id; 0: not asked yet, or forked since */
-    uint64_t who;                /* tid | (start time low 32) << 32, in words that other processes read; 0: not asked */
+    uint32_t key; /* who I am in words of this process; 0: not asked yet. Outlives fork(), see ids.c */
+    int tid;      /* the system's id; 0: not asked yet, or forked since */
+    uint64_t who; /* tid | (start time low 32) << 32, in words that other processes read; 0: not asked */
     struct mh__control *control; /* the thread can be paused and terminated; NULL: it cannot */
     int (*hook)(void *arg);      /* mh_on_interrupt */
     void *hook_arg;
     int64_t hook_every;
-    int64_t hook_slept;          /* sleep since the hook ran last */
+    int64_t hook_slept;              /* sleep since the hook ran last */
     const volatile void *slice_word; /* the shared word that was slept on last ... */
     uint32_t slice_expected;         /* ... for this value ... */
     int64_t slice;                   /* ... and how long the next slice is */
-    _Atomic(uint32_t) *section;      /* where the sections that it is inside of are counted; core/sync/section.h */
+    _Atomic(uint32_t) *section; /* where the sections that it is inside of are counted; core/sync/section.h */
     uint32_t section_depth;
 };
 
 #ifdef MH_SCHED
 struct mh__tls *mh__tls(void);
 #else
-/* glibc keeps static TLS to spare for libraries that are loaded late; musl refuses initial-exec in them. <stdint.h> has
- * brought <features.h>, which says which of them this is. */
+/* glibc keeps static TLS to spare for libraries that are loaded late; musl refuses initial-exec in them.
+ * <stdint.h> has brought <features.h>, which says which of them this is. */
 #if defined(__GLIBC__)
 #define MH__TLS_MODEL __attribute__((tls_model("initial-exec"), visibility("hidden")))
 #elif defined(__GNUC__)

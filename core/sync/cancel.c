@@ -15,8 +15,9 @@ void mh_cancel_request(mh_cancel *token)
     uint32_t word = mh_load_rlx(&token->word);
     while (!mh_cas_acq_rel(&token->word, &word, (word | MH__REQUESTED) + MH__ONE_REQUEST))
         ; /* pairs with mh__cancel_watch and mh_cancel_requested */
-    if (word & MH__WATCHED)
+    if (word & MH__WATCHED) {
         mh_os_futex_wake(&token->word, INT32_MAX, shared);
+    }
 }
 
 void mh_cancel_reset(mh_cancel *token)

@@ -2,10 +2,11 @@
  *
  * Bit table of mh_cancel.word
  *   0      REQUESTED  cleared by reset
- *   1      WATCHED    somebody sleeps or slept on the word; never cleared. Set before each sleep, so it may not be left
- *                     out; set for nothing it costs the next request one needless system call.
+ *   1      WATCHED    somebody sleeps or slept on the word; never cleared. Set before each sleep, so it may
+ *                     not be left out; set for nothing it costs the next request one needless system call.
  *   2..31  requests, counted: a sleeper learns of a request even if a reset follows before it runs
- * Transitions: request: REQUESTED = 1, requests + 1, wake all if WATCHED; reset: REQUESTED = 0; watch: WATCHED = 1.
+ * Transitions: request: REQUESTED = 1, requests + 1, wake all if WATCHED; reset: REQUESTED = 0; watch:
+ * WATCHED = 1.
  */
 #ifndef MH_SYNC_CANCEL_H
 #define MH_SYNC_CANCEL_H

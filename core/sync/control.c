@@ -15,7 +15,8 @@ static int is_to_park(uint32_t word)
 
 static void park(struct mh__control *control)
 {
-    uint32_t word = mh_or_acq_rel(&control->word, MH__PARKED) | MH__PARKED; /* pairs with mh__control_await_pause */
+    uint32_t word = mh_or_acq_rel(&control->word, MH__PARKED) |
+                    MH__PARKED; /* pairs with mh__control_await_pause */
     wake_all(control);
     while (is_to_park(word)) {
         (void) mh_os_futex_wait(&control->word, word, INT64_MAX, 0);
@@ -32,8 +33,9 @@ void mh__control_attach(struct mh__control *control)
 int mh__control_checkpoint(void)
 {
     struct mh__control *control = mh__control_self();
-    if (control == NULL || control->shield > 0)
+    if (control == NULL || control->shield > 0) {
         return 0;
+    }
     uint32_t word = mh_load_acq(&control->word); /* pairs with pause and terminate */
     if (is_to_park(word)) {
         park(control);
@@ -45,10 +47,12 @@ int mh__control_checkpoint(void)
 void mh__control_shield(int up)
 {
     struct mh__control *control = mh__control_self();
-    if (control == NULL)
+    if (control == NULL) {
         return;
-    if (!up && control->shield == 0)
+    }
+    if (!up && control->shield == 0) {
         mh_os_panic("mh_shield_leave", control, "no shield is up");
+    }
     control->shield += up ? 1 : UINT32_MAX;
 }
 
@@ -62,9 +66,11 @@ int mh__control_pause(struct mh__control *control)
 {
     uint32_t word = mh_load_acq(&control->word);
     do {
-        if (word & (MH__FINISHED | MH__TERMINATE))
+        if (word & (MH__FINISHED | MH__TERMINATE)) {
             return MH_E_STATE;
-    } while (!mh_cas_acq_rel(&control->word, &word, word | MH__PAUSE)); /* pairs with the thread's next look */
+        }
+    } while (
+        !mh_cas_acq_rel(&control->word, &word, word | MH__PAUSE)); /* pairs with the thread's next look */
     return 0;
 }
 
@@ -72,13 +78,16 @@ int mh__control_await_pause(struct mh__control *control, mh_deadline deadline, m
 {
     for (;;) {
         uint32_t word = mh_load_acq(&control->word); /* pairs with park and mh__control_enter_wait */
-        if ((word & MH__FINISHED) || !is_to_park(word))
+        if ((word & MH__FINISHED) || !is_to_park(word)) {
             return MH_E_STATE;
-        if (word & (MH__PARKED | MH__IN_WAIT))
+        }
+        if (word & (MH__PARKED | MH__IN_WAIT)) {
             return 0;
+        }
         int rc = mh_wait(&control->word, word, deadline, cancel, MH_PRIVATE);
-        if (rc < 0)
+        if (rc < 0) {
             return rc;
+        }
     }
 }
 
@@ -86,8 +95,9 @@ int mh__control_resume(struct mh__control *control)
 {
     uint32_t word = mh_load_acq(&control->word);
     do {
-        if (!(word & MH__PAUSE) || (word & MH__FINISHED))
+        if (!(word & MH__PAUSE) || (word & MH__FINISHED)) {
             return MH_E_STATE;
+        }
     } while (!mh_cas_acq_rel(&control->word, &word, word & ~MH__PAUSE)); /* pairs with park */
     wake_all(control);
     return 0;
@@ -104,21 +114,25 @@ int mh__control_await_finish(struct mh__control *control, mh_deadline deadline, 
 {
     for (;;) {
         uint32_t word = mh_load_acq(&control->word); /* pairs with mh__control_finish */
-        if (word & MH__FINISHED)
+        if (word & MH__FINISHED) {
             return 0;
+        }
         int rc = mh_wait(&control->word, word, deadline, cancel, MH_PRIVATE);
-        if (rc < 0)
+        if (rc < 0) {
             return rc;
+        }
     }
 }
 
 int mh__control_enter_wait(struct mh__control *control)
 {
     int rc = mh__control_checkpoint();
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
-    if (is_to_park(mh_or_acq_rel(&control->word, MH__IN_WAIT))) /* asked since: tell the pauser that this will do */
-        wake_all(control);
+    }
+    if (is_to_park(mh_or_acq_rel(&control->word, MH__IN_WAIT))) {
+        wake_all(control); /* asked since: tell the pauser that this will do */
+    }
     return 0;
 }
 
@@ -126,8 +140,9 @@ int mh__control_leave_wait(struct mh__control *control, void (*before_park)(void
 {
     uint32_t word = mh_and_acq_rel(&control->word, ~MH__IN_WAIT); /* pairs with pause and terminate */
     if (is_to_park(word)) {
-        if (before_park != NULL)
+        if (before_park != NULL) {
             before_park(arg);
+        }
         park(control);
         word = mh_load_acq(&control->word);
     }

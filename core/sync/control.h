@@ -1,12 +1,15 @@
-/* core/sync/control.h - how one thread asks another to park or to end. L3 embeds a control block in each thread that it
- * makes or adopts; mh_wait and mh_checkpoint obey it. A thread without one pays one TLS load for each wait.
+/* core/sync/control.h - how one thread asks another to park or to end. L3 embeds a control block in each
+ * thread that it makes or adopts; mh_wait and mh_checkpoint obey it. A thread without one pays one TLS load
+ * for each wait.
  *
- * Bit table of `word`. The first two are set by others, the rest by the thread itself. All are waited for on the word itself.
- *   PAUSE      asked to park: cleared by resume. Ignored once TERMINATE is set, and while the thread is shielded.
+ * Bit table of `word`. The first two are set by others, the rest by the thread itself. All are waited for on
+ * the word itself.
+ *   PAUSE      asked to park: cleared by resume. Ignored once TERMINATE is set, and while the thread is
+ *              shielded.
  *   TERMINATE  asked to end: for ever. Every unshielded wait and checkpoint returns -ECANCELED.
- *   PARKED     it sleeps in mh__control_park().
- *   IN_WAIT    it sleeps in mh_wait, unshielded: as good as parked, since it parks before mh_wait returns or calls the
- *              interrupt hook. Never set while shielded.
+ *   PARKED     it sleeps until it is resumed or to end.
+ *   IN_WAIT    it sleeps in mh_wait, unshielded: as good as parked, since it parks before mh_wait returns or
+ *              calls the interrupt hook. Never set while shielded.
  *   FINISHED   it is over.
  *
  * Transitions (who: from -> to, and whom it wakes)
@@ -16,7 +19,8 @@
  *   thread      IN_WAIT = 1 (sleep) / 0 (slept)                all, if PAUSE is set (a pauser waits)
  *   thread      PARKED = 1 / 0, while PAUSE and no TERMINATE   all, on 1
  *   thread      FINISHED = 1                                   all
- * IN_WAIT is cleared and PAUSE read in one step: a pauser who saw IN_WAIT with its PAUSE set knows that the thread will see it.
+ * IN_WAIT is cleared and PAUSE read in one step: a pauser who saw IN_WAIT with its PAUSE set knows that the
+ * thread will see it.
  */
 #ifndef MH_SYNC_CONTROL_H
 #define MH_SYNC_CONTROL_H
@@ -32,7 +36,8 @@
 #define MH__IN_WAIT 8u
 #define MH__FINISHED 16u
 
-/* All-zero is valid: nothing asked for. Private to the process; must outlive the thread and all who hold its address. */
+/* All-zero is valid: nothing asked for. Private to the process; must outlive the thread and all who hold its
+ * address. */
 struct mh__control {
     _Atomic(uint32_t) word;
     uint32_t shield; /* how many shields are up; touched by the thread only */
@@ -46,27 +51,32 @@ static inline struct mh__control *mh__control_self(void)
 {
     return mh__tls()->control;
 }
-/* Park while a pause is asked for; -ECANCELED once it is to end, else 0. Without a control block, or shielded: 0. */
+/* Park while a pause is asked for; -ECANCELED once it is to end, else 0. Without a control block, or
+ * shielded: 0. */
 int mh__control_checkpoint(void);
-void mh__control_shield(int up); /* 1: up, 0: down; they nest. Without a control block nothing. Panics where none is up. */
+void mh__control_shield(
+    int up); /* 1: up, 0: down; they nest. Without a control block nothing. Panics where none is up. */
 /* Mark it finished and wake whoever joins. Call mh__control_attach(NULL) before. */
 void mh__control_finish(struct mh__control *control);
 
 /* ---- for others */
 
 int mh__control_pause(struct mh__control *control); /* ask: 0, MH_E_STATE (finished, or asked to end) */
-/* Until it is parked, or as good as that: 0, MH_E_STATE (finished, to end, or the pause was taken back), and as mh_wait. */
+/* Until it is parked, or as good as that: 0, MH_E_STATE (finished, to end, or the pause was taken back), and
+ * as mh_wait. */
 int mh__control_await_pause(struct mh__control *control, mh_deadline deadline, mh_cancel *cancel);
-int mh__control_resume(struct mh__control *control);     /* 0, MH_E_STATE (no pause asked for, or finished) */
-int mh__control_terminate(struct mh__control *control);  /* 0, also where it is over already */
-int mh__control_await_finish(struct mh__control *control, mh_deadline deadline, mh_cancel *cancel); /* 0, and as mh_wait */
+int mh__control_resume(struct mh__control *control);    /* 0, MH_E_STATE (no pause asked for, or finished) */
+int mh__control_terminate(struct mh__control *control); /* 0, also where it is over already */
+int mh__control_await_finish(struct mh__control *control, mh_deadline deadline,
+                             mh_cancel *cancel); /* 0, and as mh_wait */
 static inline int mh__control_is_paused(struct mh__control *control)
 {
     uint32_t word = mh_load_acq(&control->word); /* pairs with the thread's PARKED or IN_WAIT */
     return (word & (MH__PAUSE | MH__TERMINATE)) == MH__PAUSE && (word & (MH__PARKED | MH__IN_WAIT)) != 0;
 }
 
-/* ---- for wait.c: around each sleep. `enter` parks first where a pause is pending. Both: 0, or -ECANCELED. */
+/* ---- for wait.c: around each sleep. `enter` parks first where a pause is pending. Both: 0, or -ECANCELED.
+ * */
 int mh__control_enter_wait(struct mh__control *control);
 /* `before_park` (may be NULL) runs before it parks: a thread must not take another's wake to bed. */
 int mh__control_leave_wait(struct mh__control *control, void (*before_park)(void *), void *arg);

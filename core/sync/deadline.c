@@ -10,8 +10,9 @@ mh_deadline mh_now(void)
 
 mh_deadline mh_in_ns(int64_t ns)
 {
-    if (ns < 0)
+    if (ns < 0) {
         return MH_AT_ONCE;
+    }
     int64_t now = mh_os_now();
     return ns < MH_FOREVER - now ? now + ns : MH_FOREVER;
 }

@@ -5,8 +5,12 @@
 
 #ifdef MH_SCHED
 /* The count is for the world outside of the fake machine. */
-void mh__section_in(void) {}
-void mh__section_out(void) {}
+void mh__section_in(void)
+{
+}
+void mh__section_out(void)
+{
+}
 #else
 static _Atomic(uint32_t) own_count; /* until there is an arena */
 static _Atomic(_Atomic(uint32_t) *) count_at = &own_count;
@@ -19,8 +23,9 @@ void mh__section_count_at(_Atomic(uint32_t) *word)
 void mh__section_in(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->section_depth++ > 0)
+    if (tls->section_depth++ > 0) {
         return;
+    }
     tls->section = mh_load_acq(&count_at); /* pairs with mh__section_count_at */
     mh_add_acq_rel(tls->section, 1);
 }
@@ -28,8 +33,9 @@ void mh__section_in(void)
 void mh__section_out(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (--tls->section_depth == 0)
+    if (--tls->section_depth == 0) {
         mh_sub_acq_rel(tls->section, 1);
+    }
 }
 #endif
 

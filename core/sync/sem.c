@@ -2,18 +2,18 @@
  *
  * Bit table of mh_sem.word
  *   0..31   VALUE    permits that are free. This half is the futex word: waiters sleep while it is 0
- *   32..63  WAITERS  how many have announced themselves and not left. May be too high (a waiter was killed: each post makes one
- *                    needless system call from then on), must not be too low
+ *   32..63  WAITERS  how many have announced themselves and not left. May be too high (a waiter was killed:
+ *                    each post makes one needless system call from then on), must not be too low
  * Transitions (each one CAS)
  *   acquire  VALUE n -> n-1, WAITERS -1 if announced   acquire, pairs with post
  *   announce VALUE 0, WAITERS w -> w+1                 before the first sleep
  *   leave    WAITERS -1                                the wait ended otherwise
  *   post     VALUE n -> n+k                            release; wakes k if WAITERS was above 0
  *
- * No wake is lost: an announcement comes before a post, which then wakes, or after it, and sees VALUE above 0; between announcing
- * and sleeping the futex compares VALUE once more. The permits are in the word, not in the wake: a woken waiter that finds them
- * taken sleeps again, and one that leaves instead has its wake passed on by mh_wait. Post touches the object once: a
- * waiter that it let go may free it at once.
+ * No wake is lost: an announcement comes before a post, which then wakes, or after it, and sees VALUE above
+ * 0; between announcing and sleeping the futex compares VALUE once more. The permits are in the word, not in
+ * the wake: a woken waiter that finds them taken sleeps again, and one that leaves instead has its wake
+ * passed on by mh_wait. Post touches the object once: a waiter that it let go may free it at once.
  */
 #include <manyhands/sem.h>
 
@@ -27,16 +27,19 @@
 
 static _Atomic(uint32_t) *futex_of(mh_sem *sem)
 {
-    return (_Atomic(uint32_t) *) (void *) &sem->word; /* for the kernel's eyes only; little-endian, see lock_word.h */
+    return (_Atomic(uint32_t) *) (void *) &sem
+        ->word; /* for the kernel's eyes only; little-endian, see lock_word.h */
 }
 
 int mh_sem_init(mh_sem *sem, uint32_t value, uint32_t max, unsigned flags)
 {
-    if (max > MH_SEM_MAX || value > (max != 0 ? max : MH_SEM_MAX))
+    if (max > MH_SEM_MAX || value > (max != 0 ? max : MH_SEM_MAX)) {
         return -EINVAL;
+    }
     sem->max = max;
     sem->flags = flags & MH_PRIVATE;
-    mh_store_rel(&sem->word, value); /* pairs with the first acquire, where the address travelled without a lock */
+    mh_store_rel(&sem->word,
+                 value); /* pairs with the first acquire, where the address travelled without a lock */
     return 0;
 }
 
@@ -46,8 +49,9 @@ static int take_or_announce(mh_sem *sem, uint64_t *announced)
     uint64_t word = mh_load_rlx(&sem->word);
     for (;;) {
         if (VALUE(word) > 0) {
-            if (mh_cas_acq(&sem->word, &word, word - 1 - *announced)) /* pairs with mh_sem_try_post */
+            if (mh_cas_acq(&sem->word, &word, word - 1 - *announced)) { /* pairs with mh_sem_try_post */
                 return 1;
+            }
         } else if (*announced != 0) {
             return 0;
         } else if (mh_cas_rlx(&sem->word, &word, word + ONE_WAITER)) {
@@ -60,10 +64,12 @@ static int take_or_announce(mh_sem *sem, uint64_t *announced)
 int mh_sem_acquire(mh_sem *sem, mh_deadline deadline, mh_cancel *cancel)
 {
     uint64_t announced = 0;
-    if (mh_sem_try_acquire(sem) == 0)
+    if (mh_sem_try_acquire(sem) == 0) {
         return 0;
-    if (deadline <= MH_AT_ONCE)
+    }
+    if (deadline <= MH_AT_ONCE) {
         return -ETIMEDOUT;
+    }
     while (!take_or_announce(sem, &announced)) {
         int rc = mh__wait(futex_of(sem), 0, deadline, cancel, sem->flags & MH_PRIVATE);
         if (rc < 0) {
@@ -77,9 +83,11 @@ int mh_sem_acquire(mh_sem *sem, mh_deadline deadline, mh_cancel *cancel)
 int mh_sem_try_acquire(mh_sem *sem)
 {
     uint64_t word = mh_load_rlx(&sem->word);
-    while (VALUE(word) > 0)
-        if (mh_cas_acq(&sem->word, &word, word - 1)) /* pairs with mh_sem_try_post */
+    while (VALUE(word) > 0) {
+        if (mh_cas_acq(&sem->word, &word, word - 1)) { /* pairs with mh_sem_try_post */
             return 0;
+        }
+    }
     return -EBUSY;
 }
 
@@ -89,18 +97,21 @@ int mh_sem_try_post(mh_sem *sem, uint32_t count)
     uint32_t max = sem->max != 0 ? sem->max : MH_SEM_MAX;
     uint64_t word = mh_load_rlx(&sem->word);
     do {
-        if (VALUE(word) > max || count > max - VALUE(word))
+        if (VALUE(word) > max || count > max - VALUE(word)) {
             return -EOVERFLOW;
+        }
     } while (!mh_cas_rel(&sem->word, &word, word + count)); /* pairs with every acquire */
-    if (count > 0 && word >= ONE_WAITER)
+    if (count > 0 && word >= ONE_WAITER) {
         mh_os_futex_wake(futex_of(sem), (int) count, shared);
+    }
     return 0;
 }
 
 void mh_sem_post(mh_sem *sem, uint32_t count)
 {
-    if (mh_sem_try_post(sem, count) < 0)
+    if (mh_sem_try_post(sem, count) < 0) {
         mh_os_panic("mh_sem_post", sem, "more permits than its maximum");
+    }
 }
 
 uint32_t mh_sem_value(const mh_sem *sem)

@@ -1,6 +1,7 @@
 /* core/sync/wait.c - the one wait primitive.
  *
- * One call sleeps once, and again only where an interrupt hook said "wait on" or where it polls. It ends on what comes first:
+ * One call sleeps once, and again only where an interrupt hook said "wait on" or where it polls. It ends on
+ * what comes first:
  *   a wake, or the word differs       0
  *   the deadline                      -ETIMEDOUT
  *   a slice of a shared wait          MH__SLICE
@@ -9,10 +10,10 @@
  *   a signal                          the hook; without one -EINTR
  *   `every_ns` of sleep               the hook
  *
- * A wake is never lost with the waiter that it reached. Either the wait returns 0, and the caller looks at the state that the
- * waker left there; or, where this thread is going to park, or futex_waitv tells of another word than the one waited for (it
- * may have taken a wake of that one, too), the wake is sent on to the next sleeper. One wake too many is harmless: every
- * wait is in a loop.
+ * A wake is never lost with the waiter that it reached. Either the wait returns 0, and the caller looks at
+ * the state that the waker left there; or, where this thread is going to park, or futex_waitv tells of
+ * another word than the one waited for (it may have taken a wake of that one, too), the wake is sent on to
+ * the next sleeper. One wake too many is harmless: every wait is in a loop.
  *
  * Without futex_waitv, a wait that has to watch more than its word polls: it sleeps 50 ms at a time.
  */
@@ -29,8 +30,8 @@
 enum { POLL_NS = 50 * MS };
 
 /* The first slice and the longest. */
-static const int64_t shared_slices[2] = { 50 * MS, 1000 * MS };
-static const int64_t section_slices[2] = { 1 * MS, 50 * MS };
+static const int64_t shared_slices[2] = {50 * MS, 1000 * MS};
+static const int64_t section_slices[2] = {1 * MS, 50 * MS};
 
 struct sleep {
     _Atomic(uint32_t) *word;
@@ -46,7 +47,7 @@ struct sleep {
     const int64_t *slices; /* NULL: sleeps to its deadline */
     int64_t slice;
     int polls;
-    int64_t start;      /* of the last sleep, where someone wants to know */
+    int64_t start; /* of the last sleep, where someone wants to know */
 };
 
 enum outcome { WOKEN, WOKEN_BY_OTHER, LOOK, TIMED_OUT, SLICED, POLLED, SIGNALLED };
@@ -91,35 +92,41 @@ static int64_t plan(struct sleep *s, enum outcome *at_end)
     *at_end = TIMED_OUT;
     s->start = 0;
     int64_t every = s->hooked ? s->tls->hook_every : 0;
-    if (s->slices == NULL && !s->polls && every == 0)
+    if (s->slices == NULL && !s->polls && every == 0) {
         return until;
+    }
     s->start = mh_os_now();
     if (s->slices != NULL) {
         s->slice = first_slice(s);
         sooner(s->start + s->slice, SLICED, &until, at_end);
     }
-    if (s->polls)
+    if (s->polls) {
         sooner(s->start + POLL_NS, POLLED, &until, at_end);
-    if (every > 0)
-        sooner(s->start + (s->tls->hook_slept < every ? every - s->tls->hook_slept : 0), POLLED, &until, at_end);
+    }
+    if (every > 0) {
+        sooner(s->start + (s->tls->hook_slept < every ? every - s->tls->hook_slept : 0), POLLED, &until,
+               at_end);
+    }
     return until;
 }
 
 static int sleep_on_words(struct sleep *s, int64_t until)
 {
-    struct mh_os_futex words[3] = { { s->word, s->expected, s->shared } };
+    struct mh_os_futex words[3] = {{s->word, s->expected, s->shared}};
     int count = 1;
     if (!s->polls && s->cancel != NULL) {
         uint32_t seen = mh__cancel_watch(s->cancel);
-        if (mh__cancel_since(seen, s->cancel_word))
+        if (mh__cancel_since(seen, s->cancel_word)) {
             return -EAGAIN;
-        words[count++] = (struct mh_os_futex){ &s->cancel->word, seen, !(s->cancel->flags & MH_PRIVATE) };
+        }
+        words[count++] = (struct mh_os_futex){&s->cancel->word, seen, !(s->cancel->flags & MH_PRIVATE)};
     }
     if (!s->polls && s->control != NULL) {
         uint32_t seen = mh_load_acq(&s->control->word); /* pairs with terminate */
-        if (seen & MH__TERMINATE)
+        if (seen & MH__TERMINATE) {
             return -EAGAIN;
-        words[count++] = (struct mh_os_futex){ &s->control->word, seen, 0 };
+        }
+        words[count++] = (struct mh_os_futex){&s->control->word, seen, 0};
     }
     return count == 1 ? mh_os_futex_wait(s->word, s->expected, until, s->shared)
                       : mh_os_futex_wait_any(words, count, until);
@@ -130,24 +137,32 @@ static enum outcome sleep_once(struct sleep *s)
     enum outcome at_end;
     int64_t until = plan(s, &at_end);
     int rc = sleep_on_words(s, until);
-    if (s->hooked && s->tls->hook_every > 0)
+    if (s->hooked && s->tls->hook_every > 0) {
         s->tls->hook_slept += rc == -ETIMEDOUT ? until - s->start : mh_os_now() - s->start;
+    }
     switch (rc) {
-    case -EAGAIN: return LOOK;
-    case -ETIMEDOUT: return at_end;
-    case -EINTR: return SIGNALLED;
-    default: return rc > 0 ? WOKEN_BY_OTHER : WOKEN;
+    case -EAGAIN:
+        return LOOK;
+    case -ETIMEDOUT:
+        return at_end;
+    case -EINTR:
+        return SIGNALLED;
+    default:
+        return rc > 0 ? WOKEN_BY_OTHER : WOKEN;
     }
 }
 
-/* 0: wait on. `mh_os_futex_wait` was left: whoever wakes now finds no sleeper here, and the state says what he did. */
+/* 0: wait on. `mh_os_futex_wait` was left: whoever wakes now finds no sleeper here, and the state says what
+ * he did. */
 static int ask_hook(const struct sleep *s, enum outcome outcome)
 {
     struct mh__tls *tls = s->tls;
-    if (!s->hooked)
+    if (!s->hooked) {
         return outcome == SIGNALLED && !s->section ? -EINTR : 0;
-    if (outcome != SIGNALLED && (tls->hook_every <= 0 || tls->hook_slept < tls->hook_every))
+    }
+    if (outcome != SIGNALLED && (tls->hook_every <= 0 || tls->hook_slept < tls->hook_every)) {
         return 0;
+    }
     tls->hook_slept = 0;
     return tls->hook(tls->hook_arg);
 }
@@ -156,26 +171,36 @@ static int ask_hook(const struct sleep *s, enum outcome outcome)
 static int wait_once(struct sleep *s)
 {
     int rc = s->control != NULL ? mh__control_enter_wait(s->control) : 0;
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     enum outcome outcome = sleep_once(s);
-    if (s->control != NULL)
+    if (s->control != NULL) {
         rc = mh__control_leave_wait(s->control, outcome <= WOKEN_BY_OTHER ? pass_wake_on : NULL, s);
-    if (s->slices != NULL)
+    }
+    if (s->slices != NULL) {
         remember_slice(s, outcome);
-    if (outcome == WOKEN)
+    }
+    if (outcome == WOKEN) {
         return 0;
-    if (outcome == WOKEN_BY_OTHER)
+    }
+    if (outcome == WOKEN_BY_OTHER) {
         pass_wake_on(s);
-    if (rc < 0)
+    }
+    if (rc < 0) {
         return rc;
-    if (s->cancel != NULL && mh__cancel_since(mh_load_acq(&s->cancel->word), s->cancel_word)) /* mh_cancel_request */
+    }
+    if (s->cancel != NULL &&
+        mh__cancel_since(mh_load_acq(&s->cancel->word), s->cancel_word)) { /* mh_cancel_request */
         return -ECANCELED;
-    if (outcome == TIMED_OUT)
+    }
+    if (outcome == TIMED_OUT) {
         return -ETIMEDOUT;
+    }
     rc = ask_hook(s, outcome);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     return outcome == SLICED ? MH__SLICE : outcome == POLLED || outcome == SIGNALLED ? POLLED : 0;
 }
 
@@ -187,33 +212,41 @@ static void begin(struct sleep *s, mh_cancel *cancel, unsigned flags)
         s->slices = s->shared ? section_slices : NULL;
         return;
     }
-    if (s->shared || (cancel != NULL && !(cancel->flags & MH_PRIVATE)))
+    if (s->shared || (cancel != NULL && !(cancel->flags & MH_PRIVATE))) {
         s->slices = shared_slices;
-    if (s->tls->control != NULL && s->tls->control->shield == 0)
+    }
+    if (s->tls->control != NULL && s->tls->control->shield == 0) {
         s->control = s->tls->control;
+    }
     s->hooked = s->tls->hook != NULL;
     s->cancel = cancel;
-    if (cancel != NULL)
+    if (cancel != NULL) {
         s->cancel_word = mh_load_acq(&cancel->word); /* pairs with mh_cancel_request */
+    }
     s->polls = (cancel != NULL || s->control != NULL) && !mh_os_has_wait_any();
 }
 
-int mh__wait(_Atomic(uint32_t) *word, uint32_t expected, mh_deadline deadline, mh_cancel *cancel, unsigned flags)
+int mh__wait(_Atomic(uint32_t) *word, uint32_t expected, mh_deadline deadline, mh_cancel *cancel,
+             unsigned flags)
 {
-    struct sleep s = { .word = word, .expected = expected, .shared = !(flags & MH_PRIVATE), .deadline = deadline };
+    struct sleep s = {
+        .word = word, .expected = expected, .shared = !(flags & MH_PRIVATE), .deadline = deadline};
     begin(&s, cancel, flags);
-    if (s.cancel != NULL && (s.cancel_word & MH__REQUESTED))
+    if (s.cancel != NULL && (s.cancel_word & MH__REQUESTED)) {
         return -ECANCELED;
-    if (deadline <= MH_AT_ONCE)
+    }
+    if (deadline <= MH_AT_ONCE) {
         return -ETIMEDOUT; /* the caller has looked a moment ago */
+    }
     int rc;
-    do
+    do {
         rc = wait_once(&s);
-    while (rc == POLLED);
+    } while (rc == POLLED);
     return rc;
 }
 
-int mh_wait(_Atomic(uint32_t) *word, uint32_t expected, mh_deadline deadline, mh_cancel *cancel, unsigned flags)
+int mh_wait(_Atomic(uint32_t) *word, uint32_t expected, mh_deadline deadline, mh_cancel *cancel,
+            unsigned flags)
 {
     int rc = mh__wait(word, expected, deadline, cancel, flags & MH_PRIVATE);
     return rc == MH__SLICE ? 0 : rc;

@@ -44,7 +44,8 @@
 MH_BEGIN_DECLS
 
 /* The version of the library that is running, "major.minor.patch".
- * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing shared */
 MH_API const char *mh_version(void);
 
 MH_END_DECLS

@@ -1,7 +1,7 @@
 /* manyhands/deadline.h - time: one clock, absolute instants.
  *
- * A deadline is an instant of CLOCK_MONOTONIC in nanoseconds. There are no relative time-outs: a loop that waits
- * again after an interruption passes the same deadline and is never late.
+ * A deadline is an instant of CLOCK_MONOTONIC in nanoseconds. There are no relative time-outs: a loop that
+ * waits again after an interruption passes the same deadline and is never late.
  */
 #ifndef MANYHANDS_DEADLINE_H
 #define MANYHANDS_DEADLINE_H
@@ -16,11 +16,13 @@ typedef int64_t mh_deadline;
 MH_BEGIN_DECLS
 
 /* The present instant, in ns.
- * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing shared */
 MH_API mh_deadline mh_now(void);
 
-/* The instant `ns` from now, saturating at MH_FOREVER; a negative `ns` is MH_AT_ONCE.
- * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+/* The instant `ns` (or `ms`) from now, saturating at MH_FOREVER; a negative one is MH_AT_ONCE.
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing shared */
 MH_API mh_deadline mh_in_ns(int64_t ns);
 MH_API mh_deadline mh_in_ms(int64_t ms);
 
