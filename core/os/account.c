@@ -1,13 +1,7 @@
-<<<<<<< HEAD
-/* core/os/account.c - what a process uses, and whether it stands still. From /proc: other processes, any kernel. */
-#include "os.h"
-#include "sys.h"
-=======
 /* core/os/account.c - what a process uses, and whether it stands still. From /proc: other processes, any
  * kernel. */
 #include "core/os/os.h"
 #include "core/os/sys.h"
->>>>>>> 25903e5 (Contracts of wait, lock, semaphore and event; formatting of the two lowest layers)
 
 #include <dirent.h>
 #include <stdlib.h>

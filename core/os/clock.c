@@ -1,6 +1,6 @@
 /* core/os/clock.c - time, and how many cores there are to give. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <stdlib.h>
 #include <string.h>

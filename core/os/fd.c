@@ -1,6 +1,6 @@
 /* core/os/fd.c - descriptors. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <poll.h>

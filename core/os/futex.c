@@ -1,6 +1,6 @@
 /* core/os/futex.c - sleep on a word, wake its sleepers. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <linux/futex.h>
 #include <string.h>

@@ -8,8 +8,8 @@
  * fork(): there the thread that forked goes on under its parent's id, since it still holds what it held.
  * Should the system give that id to a new thread of the child, the new one takes it with KEY_OTHER set.
  */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* core/os/memory.c - memory that processes share, and how much of it there is. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -116,6 +116,12 @@ int mh_os_discard(int fd, size_t offset, size_t size)
     }
     return (int) mh__result(
         fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset, (off_t) size), saved);
+}
+
+int mh_os_discard_private(void *address, size_t size)
+{
+    int saved = errno;
+    return (int) mh__result(madvise(address, size, MADV_DONTNEED), saved);
 }
 
 size_t mh_os_page(void)

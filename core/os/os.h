@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "atomic.h"
-#include "tls.h"
+#include "core/os/atomic.h"
+#include "core/os/tls.h"
 
 #if defined(__GNUC__)
 #define MH_HIDDEN __attribute__((visibility("hidden")))
@@ -112,6 +112,7 @@ int mh_os_memfd(const char *name, size_t size,
 int mh_os_map(int fd, size_t size, void **address); /* shared, readable and writable, no memory promised */
 int mh_os_map_private(size_t size, void **address); /* zeroed pages of this process */
 void mh_os_unmap(void *address, size_t size);
+int mh_os_discard_private(void *address, size_t size);    /* of such pages: given back, zeros when next read */
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
 size_t mh_os_page(void);
 uint64_t mh_os_memory_limit(void); /* the smaller of free memory and what the cgroup leaves, bytes; never 0 */
@@ -163,8 +164,6 @@ void mh_os_thread_name(const char *name); /* of the calling thread, 15 bytes are
 /* SIGKILL this process when nobody holds the other end of `fd` (a pipe's or socket's) any more. */
 int mh_os_die_with(int fd);
 
-<<<<<<< HEAD
-=======
 /* thread.c: a thread that calls run(argument), and end(argument) however it leaves that; *thread stays until
  * it is joined. Start: stack_size 0 is the system's; 0, -EINVAL, -EAGAIN. */
 struct mh_os_thread {
@@ -176,7 +175,6 @@ struct mh_os_thread {
 int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size);
 void mh_os_thread_join(const struct mh_os_thread *thread);
 
->>>>>>> 25903e5 (Contracts of wait, lock, semaphore and event; formatting of the two lowest layers)
 /* panic.c: a caller's bug. Prints to stderr without allocating, aborts. */
 _Noreturn void mh_os_panic(const char *function, const void *object, const char *what);
 _Noreturn void mh_os_panic_owned(const char *function, const void *object, const char *what, int owner);

@@ -1,13 +1,7 @@
-<<<<<<< HEAD
-/* core/os/panic.c - the end of a process whose caller broke a contract. No allocation, no stdio: it may be anywhere. */
-#include "os.h"
-#include "sys.h"
-=======
 /* core/os/panic.c - the end of a process whose caller broke a contract. No allocation, no stdio: it may be
  * anywhere. */
 #include "core/os/os.h"
 #include "core/os/sys.h"
->>>>>>> 25903e5 (Contracts of wait, lock, semaphore and event; formatting of the two lowest layers)
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* core/os/process.c - processes: watch, signal, start, end, account. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* core/os/spawn.c - start a program with exactly the descriptors that were asked for. */
-#include "os.h"
-#include "sys.h"
+#include "core/os/os.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,8 +21,7 @@ struct spawn {
     const char *path; /* PATH, read before the fork */
 };
 
-/* In the child between fork and exec only what is safe in a signal handler: another thread may have held any
- * lock. */
+/* In the child between fork and exec only what is safe in a signal handler: another thread may have held any lock. */
 static void default_signals(void)
 {
     struct sigaction action;
@@ -121,15 +120,29 @@ static int first_word(int fd)
     return got == (ssize_t) sizeof error ? error : 0;
 }
 
-/* The report pipe must not take a number that is to be kept: with all of 0 1 2 open it takes one above them,
- * and what is kept is open, too. */
+/* What is to be kept must be open before: else the report pipe might take its number, and never be closed. */
+static int check_descriptors(const int *keep, size_t count)
+{
+    int saved = errno;
+    for (size_t i = 0; i < count; i++) {
+        long rc = mh__result(fcntl(keep[i], F_GETFD), saved);
+        if (rc < 0) {
+            return (int) rc;
+        }
+    }
+    return 0;
+}
+
 int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with)
 {
     int report[2], unused, saved = errno;
     if (argv == NULL || argv[0] == NULL || argv[0][0] == '\0') {
         return -EINVAL;
     }
-    int rc = mh_os_pipe(report);
+    int rc = check_descriptors(keep, keep_count);
+    if (rc == 0) {
+        rc = mh_os_pipe(report);
+    }
     if (rc < 0) {
         return rc;
     }

@@ -1,5 +1,5 @@
 /* core/os/text.c - small texts without allocation, for /proc, /sys and panics. Safe in signal handlers. */
-#include "sys.h"
+#include "core/os/sys.h"
 
 #include <fcntl.h>
 #include <unistd.h>

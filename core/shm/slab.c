@@ -5,11 +5,11 @@
  * again in the parent when it is over, and `forking` is not 0 between the two. So a run has been seen by nobody else
  * where `forks` is what it was when the run was allocated and nobody is forking. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/os/os.h"
+#include "core/shm/guard.h"
 #include "core/shm/segment.h"
 #include "manyhands/slab.h"
 
@@ -17,7 +17,7 @@ struct mh_slab {
     mh_segment *segment;
     size_t slots;
     uint64_t creator; /* mh_os_self() of the process that allocates; 0: attached */
-    pthread_mutex_t guard;
+    mh_lock guard;
     /* Of the creator, under the guard: */
     uint64_t *taken; /* a bit per slot: allocated, or freed and never to be used again */
     uint64_t *begin; /* a bit per slot: an allocated run begins here */
@@ -48,11 +48,17 @@ static void after_fork_in_child(void)
     mh_add_acq_rel(&forks, 1u);
 }
 
-static int fork_watch;
-
-static void watch_forks(void)
+static int watch_forks(void)
 {
-    fork_watch = mh_os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    static mh_lock guard = MH__GUARD_INIT;
+    static int watching;
+    int rc = 0;
+    mh__guard_enter(&guard);
+    if (!watching)
+        rc = mh_os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    watching |= rc == 0;
+    mh__guard_leave(&guard);
+    return rc;
 }
 
 static int bit(const uint64_t *bits, size_t i)
@@ -90,18 +96,18 @@ static int new_slab(mh_segment *segment, mh_slab **slab)
     }
     made->segment = segment;
     made->slots = mh_segment_size(segment) / MH_SLOT;
-    pthread_mutex_init(&made->guard, NULL);
+    mh_lock_init(&made->guard, MH_PRIVATE);
     *slab = made;
     return 0;
 }
 
 int mh_slab_create(size_t size, mh_slab **slab)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     mh_segment *segment;
     mh_slab *made = NULL;
-    pthread_once(&once, watch_forks);
-    int rc = fork_watch < 0 ? fork_watch : mh_segment_create(size, MH__KIND_SLAB, &segment);
+    int rc = watch_forks();
+    if (rc == 0)
+        rc = mh_segment_create(size, MH__KIND_SLAB, &segment);
     if (rc == 0)
         rc = new_slab(segment, &made);
     if (rc < 0)
@@ -131,7 +137,6 @@ void mh_slab_close(mh_slab *slab)
 {
     if (slab == NULL)
         return;
-    pthread_mutex_destroy(&slab->guard);
     free_slab(slab);
 }
 
@@ -180,7 +185,7 @@ int mh_slab_alloc(mh_slab *slab, size_t size, size_t *offset)
     if (size > slab->slots * MH_SLOT)
         return -ENOMEM;
     size_t count = (size + MH_SLOT - 1) / MH_SLOT;
-    pthread_mutex_lock(&slab->guard);
+    mh__guard_enter(&slab->guard);
     uint32_t now = mh_load_acq(&forks); /* before the run exists: a fork from here on counts */
     size_t first = find_run(slab, slab->hint, count);
     if (first == SIZE_MAX && slab->hint > 0)
@@ -190,7 +195,7 @@ int mh_slab_alloc(mh_slab *slab, size_t size, size_t *offset)
         if (count == 1)
             slab->hint = first + 1; /* what lies before it and is free is found again by mh_slab_free() */
     }
-    pthread_mutex_unlock(&slab->guard);
+    mh__guard_leave(&slab->guard);
     if (first == SIZE_MAX)
         return -ENOMEM;
     *offset = first * MH_SLOT;
@@ -204,7 +209,7 @@ void mh_slab_free(mh_slab *slab, size_t offset, size_t size, int travelled)
     if (mh_slab_at(slab, offset, size) == NULL || size == 0)
         mh_os_panic("mh_slab_free", slab, "no such run");
     size_t first = offset / MH_SLOT, count = (size + MH_SLOT - 1) / MH_SLOT;
-    pthread_mutex_lock(&slab->guard);
+    mh__guard_enter(&slab->guard);
     if (!bit(slab->begin, first))
         mh_os_panic("mh_slab_free", slab, "that run is not allocated");
     clear_bit(slab->begin, first);
@@ -215,7 +220,7 @@ void mh_slab_free(mh_slab *slab, size_t offset, size_t size, int travelled)
         clear_bit(slab->taken, i);
     if (unseen && first < slab->hint)
         slab->hint = first;
-    pthread_mutex_unlock(&slab->guard);
+    mh__guard_leave(&slab->guard);
 }
 
 void *mh_slab_at(mh_slab *slab, size_t offset, size_t size)
@@ -241,8 +246,8 @@ size_t mh_slab_live(const mh_slab *slab)
     mh_slab *own = (mh_slab *) (uintptr_t) slab; /* for the guard only */
     if (!is_creator(slab))
         return 0;
-    pthread_mutex_lock(&own->guard);
+    mh__guard_enter(&own->guard);
     size_t live = slab->live;
-    pthread_mutex_unlock(&own->guard);
+    mh__guard_leave(&own->guard);
     return live;
 }

@@ -1,5 +1,5 @@
 /* core/sync/cancel.c - cancel tokens; the word is described in cancel.h. */
-#include "cancel.h"
+#include "core/sync/cancel.h"
 
 #include "core/os/os.h"
 

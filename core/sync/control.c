@@ -1,5 +1,5 @@
 /* core/sync/control.c - park and end; the protocol is in control.h. */
-#include "control.h"
+#include "core/sync/control.h"
 
 #include <errno.h>
 

@@ -14,7 +14,7 @@
 #include <manyhands/event.h>
 
 #include "core/os/os.h"
-#include "wait.h"
+#include "core/sync/wait.h"
 
 #define SET 1u
 #define WAITERS 2u

@@ -1,9 +1,9 @@
 /* core/sync/lock.c - mutual exclusion. The word, its bits and transitions: lock_word.h. */
 #include <errno.h>
 
-#include "lock_word.h"
-#include "section.h"
-#include "wait.h"
+#include "core/sync/lock_word.h"
+#include "core/sync/section.h"
+#include "core/sync/wait.h"
 
 enum { SPIN_LEAST_NS = 300, SPIN_MOST_NS = 5000, PAUSES_PER_LOOK = 4 };
 

@@ -6,7 +6,7 @@
  * its process lives on. */
 #include <errno.h>
 
-#include "lock_word.h"
+#include "core/sync/lock_word.h"
 
 static uint64_t self_of(const mh_rlock *lock)
 {

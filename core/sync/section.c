@@ -1,7 +1,7 @@
 /* core/sync/section.c - see section.h. */
-#include "section.h"
+#include "core/sync/section.h"
 
-#include "lock_word.h"
+#include "core/sync/lock_word.h"
 
 #ifdef MH_SCHED
 /* The count is for the world outside of the fake machine. */

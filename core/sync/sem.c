@@ -20,7 +20,7 @@
 #include <errno.h>
 
 #include "core/os/os.h"
-#include "wait.h"
+#include "core/sync/wait.h"
 
 #define VALUE(word) ((uint32_t) (word))
 #define ONE_WAITER ((uint64_t) 1 << 32)

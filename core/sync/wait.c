@@ -17,12 +17,12 @@
  *
  * Without futex_waitv, a wait that has to watch more than its word polls: it sleeps 50 ms at a time.
  */
-#include "wait.h"
+#include "core/sync/wait.h"
 
 #include <errno.h>
 
-#include "cancel.h"
-#include "control.h"
+#include "core/sync/cancel.h"
+#include "core/sync/control.h"
 #include "core/os/os.h"
 
 #define MS INT64_C(1000000)

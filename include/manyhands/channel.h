@@ -6,9 +6,15 @@
  *   mh_message m = { 0 };
  *   mh_channel_get(ch, &m, MH_FOREVER, NULL);  // m.data, m.size; reuse m; mh_message_fini(&m)
  *
- * Messages are bytes of any length and come out whole, in the order in which they went in. Once put returns, the
- * message is there; a killed put leaves the whole message or nothing; a message that a consumer took and died with is lost
- * and counted (at most once). A byte ring with a robust lock at each end; a commit is one release store.
+ * Messages are bytes of any length and come out whole, in the order in which they went in. Once put returns,
+ * the message is there; a killed put leaves the whole message or nothing. A get is at most once: a message
+ * that a consumer took and died with is gone, and counted where it died inside the get. A byte ring with a
+ * robust lock at each end; a commit is one release store, so what a producer wrote before its put is visible
+ * to whoever gets the message.
+ *
+ * Memory is touched only while messages wait; see docs/design/0004-message-format.md for the layout and its
+ * limits. All who have write access to a channel's memory are trusted not to write over it on purpose; still
+ * every offset is checked, and what cannot be right is MH_E_CORRUPT, not a crash.
  */
 #ifndef MANYHANDS_CHANNEL_H
 #define MANYHANDS_CHANNEL_H
@@ -20,12 +26,16 @@
 
 MH_BEGIN_DECLS
 
+/* Flag beside MH_PRIVATE: where the bytes run out a put waits, also without max_items. */
+#define MH_CHANNEL_BLOCK 2u
+
 typedef struct mh_channel mh_channel; /* this process's view */
 
 typedef struct mh_channel_options {
     uint64_t max_items; /* 0: no limit */
-    uint64_t max_bytes; /* ring bytes at most; 0: a quarter of the free memory, see the guide */
-    unsigned flags;     /* MH_PRIVATE: threads of one process */
+    uint64_t
+        max_bytes; /* of the ring, 16 to 31 more than the message for each; 0: a quarter of the free memory */
+    unsigned flags; /* MH_PRIVATE: threads of one process; MH_CHANNEL_BLOCK */
 } mh_channel_options;
 
 typedef struct mh_part { /* a message is put together from parts */
@@ -36,40 +46,112 @@ typedef struct mh_part { /* a message is put together from parts */
 typedef struct mh_message { /* a received message; all-zero to begin with, reused by the next get */
     void *data;
     size_t size;
-    size_t room;   /* bytes allocated at data */
-    uint32_t tag;  /* the user's, given to put */
+    size_t room;  /* bytes allocated at data */
+    uint32_t tag; /* the user's, given to put */
 } mh_message;
 
+/* A new channel. Where max_items is set, or with MH_CHANNEL_BLOCK, it is bounded: a put that finds no room
+ * waits. Else a put that finds the bytes used up fails with -ENOMEM. The address space is reserved (4 GiB
+ * where max_bytes is 0, halved until the system agrees), the memory is not. 0, -EINVAL (unknown flags),
+ * -ENOMEM, -EMFILE.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: view, segment,
+ * eventfd | death: the memory goes with the last process that has it */
 MH_API int mh_channel_create(const mh_channel_options *options, mh_channel **channel);
-MH_API int mh_channel_attach(int fd, mh_channel **channel);
-MH_API void mh_channel_destroy(mh_channel *channel); /* this process's view */
-MH_API int mh_channel_fd(const mh_channel *channel);  /* of the segment, to hand to another process */
 
-/* 0, -ETIMEDOUT (full), -ECANCELED, -EINTR, MH_E_CLOSED, -EMSGSIZE (larger than max_bytes can ever hold), -ENOMEM (unbounded
- * channel at its byte limit) */
-MH_API int mh_channel_put(mh_channel *channel, const mh_part *parts, size_t count, uint32_t tag, mh_deadline deadline,
-                          mh_cancel *cancel);
-/* 0, -ETIMEDOUT (empty), -ECANCELED, -EINTR, MH_E_CLOSED (and empty), -ENOMEM (the message stays) */
+/* The channel of a descriptor from mh_channel_fd, received from another process; it is duplicated. The second
+ * form takes the descriptor of mh_channel_select_fd along (duplicated as well; -1: none): a producer without
+ * it cannot ring, so hand over both where anyone selects. 0, -ENOMEM, -EBADF, MH_E_LAYOUT, MH_E_CORRUPT (not
+ * a channel, or its contents make no sense).
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for the ends' locks | cancellation: no | allocs:
+ * view, mapping | death: nothing changed */
+MH_API int mh_channel_attach(int fd, mh_channel **channel);
+MH_API int mh_channel_attach2(int fd, int select_fd, mh_channel **channel);
+
+/* Let go of this process's view; messages that wait stay for the others. No thread may be inside it. NULL is
+ * allowed.
+ * Safety: MT-owner PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: frees | death:
+ * the same as this */
+MH_API void mh_channel_destroy(mh_channel *channel);
+
+/* The descriptor of the channel's memory, to hand to another process; -ENOTSUP for a private channel.
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing changed */
+MH_API int mh_channel_fd(const mh_channel *channel);
+
+/* Put one message, made of `count` parts one after the other. 0; -ETIMEDOUT (no room until the deadline),
+ * -ECANCELED, -EINTR, MH_E_CLOSED, -EMSGSIZE (larger than the channel can ever hold, or than 4 GiB), -ENOMEM
+ * (not bounded, and its bytes are used up), MH_E_CORRUPT. The message is in if and only if 0 is returned.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for room | cancellation: yes | allocs: none |
+ * death: the whole message or nothing; the lock is found and repaired by the next who needs it */
+MH_API int mh_channel_put(mh_channel *channel, const mh_part *parts, size_t count, uint32_t tag,
+                          mh_deadline deadline, mh_cancel *cancel);
+
+/* Get the oldest message. `message->data` is allocated or reused; it is never NULL after success. 0;
+ * -ETIMEDOUT (empty until the deadline), -ECANCELED, -EINTR, MH_E_CLOSED (and drained), -ENOMEM (the message
+ * stays), MH_E_CORRUPT.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a message | cancellation: yes | allocs:
+ * message->data | death: the message is still there, or taken and counted by mh_channel_lost */
 MH_API int mh_channel_get(mh_channel *channel, mh_message *message, mh_deadline deadline, mh_cancel *cancel);
-/* Several at once under one lock. put_many: each part is a message of its own; *done says how many went in (also on
- * an error). get_many: waits for the first, then takes what is there, at most `most`; message->data holds for each
- * {uint32 size, uint32 tag, bytes, padding to 8}, and *done their number. */
+
+/* Put many messages, each part one, under as few takings of the lock as there is room for; they are
+ * neighbours in the channel where nothing had to be waited for. Returns as put does; *done says how many are
+ * in, also with an error.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for room | cancellation: yes | allocs: none |
+ * death: the first so many of them are in, each whole */
 MH_API int mh_channel_put_many(mh_channel *channel, const mh_part *messages, size_t count, uint32_t tag,
                                mh_deadline deadline, mh_cancel *cancel, size_t *done);
+
+/* Wait for the first, then take what is there, at most `most` and about 1 MiB. message->data holds for each
+ * {uint32_t size, uint32_t tag, the bytes, zeros up to a multiple of 8}, message->size bytes in all; *done
+ * says how many. Returns as get does; -EINVAL where `most` is 0.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a message | cancellation: yes | allocs:
+ * message->data | death: all of them still there, or all taken and counted by mh_channel_lost */
 MH_API int mh_channel_get_many(mh_channel *channel, mh_message *message, size_t most, mh_deadline deadline,
                                mh_cancel *cancel, size_t *done);
-/* No more puts; gets drain what is there, then MH_E_CLOSED. `immediate`: also throw away what is there. */
+
+/* No more puts; gets drain what is there, then MH_E_CLOSED. `immediate`: also throw away what is there.
+ * Everyone who waits is woken. Closing again is allowed.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for the ends' locks | cancellation: no | allocs: none
+ * | death: open or closed; sleepers see it within a second */
 MH_API void mh_channel_close(mh_channel *channel, int immediate);
 MH_API int mh_channel_is_closed(const mh_channel *channel);
-MH_API uint64_t mh_channel_items(const mh_channel *channel); /* exact at some instant during the call */
+
+/* Messages, and bytes of the ring, that wait: exact at some instant during the call.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock at most | cancellation: no | allocs: none
+ * | death: exact after any */
+MH_API uint64_t mh_channel_items(const mh_channel *channel);
 MH_API uint64_t mh_channel_bytes(const mh_channel *channel);
-/* A descriptor that is readable while messages are there (select, poll, asyncio). Made on creation; from the first call
- * on, producers ring it. In a process that attached by descriptor it comes with the second descriptor of `mh_channel_attach2`. */
+
+/* Messages that consumers had taken when they died inside a get: exact. (One that died later, with the
+ * message in hand, had been given it: only its user knows how far it came.) Modulo 2^64; a single death
+ * counts modulo 2^32.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: none | death:
+ * counted once */
+MH_API uint64_t mh_channel_lost(mh_channel *channel);
+
+/* A descriptor that is readable while messages are there or the channel is closed (select, poll, asyncio);
+ * now and then also for nothing, so get with MH_AT_ONCE. Never read from it or write to it. From the first
+ * call on, producers ring it, which costs a system call each time the channel stops being empty. -ENOTSUP in
+ * a process that attached without it; -EMFILE.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: eventfd
+ * (private channel) | death: a producer killed between put and ring is made up for by the next put, or by
+ * mh_channel_ring */
 MH_API int mh_channel_select_fd(mh_channel *channel);
-MH_API int mh_channel_attach2(int fd, int select_fd, mh_channel **channel);
-/* Walk the ring and check every bound; 0 or MH_E_CORRUPT. */
+
+/* Say again what there is to say: wake who sleeps, set the descriptor right. For whoever sees a participant
+ * die.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: none | death:
+ * say it again */
+MH_API void mh_channel_ring(mh_channel *channel);
+
+/* Walk the ring and check every bound; 0 or MH_E_CORRUPT.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for both locks | cancellation: no | allocs: none |
+ * death: nothing changed */
 MH_API int mh_channel_valid(mh_channel *channel);
 
+/* Free the buffer of a message and make it all-zero.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: frees | death:
+ * nothing shared */
 MH_API void mh_message_fini(mh_message *message);
 
 MH_END_DECLS

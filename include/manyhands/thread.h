@@ -11,8 +11,16 @@
  *   mh_thread_pause(&c.thread, MH_FOREVER); ... mh_thread_resume(&c.thread);
  *   mh_thread_terminate(&c.thread); mh_thread_join(&c.thread, MH_FOREVER);
  *
- * Cooperative, never asynchronous: a thread parks, or learns that it is to end, at mh_checkpoint() and inside every wait
- * of manyhands (which then returns -ECANCELED).
+ * Cooperative, never asynchronous: a thread parks, or learns that it is to end, at mh_checkpoint() and
+ * inside every wait of manyhands (which then returns -ECANCELED). Why: docs/design/0003-pausing.md.
+ *
+ * States:  NEW -start-> RUNNING -pause-> PAUSING -(parks)-> PAUSED -resume-> RUNNING;  from each of these
+ *          -terminate-> TERMINATING;  from each but PAUSED -(run returns)-> FINISHED.
+ *          RUNNING is also one that sleeps in a wait.
+ *
+ * Each verb may be called by any thread of the process, also by several at once. In a child made by fork()
+ * only the thread that forked lives on, with no request pending: the others are FINISHED there, and joining
+ * one says MH_E_LOST.
  */
 #ifndef MANYHANDS_THREAD_H
 #define MANYHANDS_THREAD_H
@@ -25,6 +33,8 @@ MH_BEGIN_DECLS
 
 enum mh_state { MH_NEW, MH_RUNNING, MH_PAUSING, MH_PAUSED, MH_TERMINATING, MH_FINISHED };
 
+/* All-zero but for `run` is a new thread. It stays where it is, and alive, until it is joined (or
+ * disowned). */
 typedef struct mh_thread mh_thread;
 struct mh_thread {
     int (*run)(mh_thread *self); /* set by the user; its value is the exit code */
@@ -33,27 +43,87 @@ struct mh_thread {
     uintptr_t opaque[24];        /* private */
 };
 
-/* How a thread takes part without having been made here (Python's threads, main): adopt the calling thread. */
+/* Start a thread that calls `thread->run(thread)`. 0; -EINVAL (no run, or a stack size that the system
+ * refuses); MH_E_STATE (started or adopted before); -EAGAIN (no more threads to be had; it may be started
+ * later). A thread that leaves `run` by pthread_exit() ends like any other, with exit code -ECANCELED.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: the thread's stack | death:
+ * nothing shared */
+MH_API int mh_thread_start(mh_thread *thread);
+
+/* How a thread takes part without having been made here (main, Python's threads): the calling thread is
+ * `thread` until mh_thread_disown(), which it calls itself, before it ends. `run` and `stack_size` are not
+ * looked at. 0; MH_E_STATE (`thread` is in use, or the calling thread is one of ours already). After disown
+ * `thread` is FINISHED with exit code 0, whoever joins it goes on, and it may be adopted again once zeroed.
+ * Disown panics where `thread` is not the calling thread, or was started here.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
 MH_API int mh_thread_adopt(mh_thread *thread);
-MH_API void mh_thread_disown(mh_thread *thread); /* by the adopted thread, before it ends */
+MH_API void mh_thread_disown(mh_thread *thread);
 
-MH_API int mh_thread_start(mh_thread *thread); /* 0, -EINVAL (no run), MH_E_STATE (started before), -EAGAIN */
-/* 0, -ETIMEDOUT, -ECANCELED, -EINTR, -EDEADLK (itself), MH_E_STATE (never started). `code` by mh_thread_exit_code. */
+/* Wait until it has ended and is gone. 0 (also for every later call); -ETIMEDOUT, -ECANCELED, -EINTR: it
+ * goes on, join again; -EDEADLK (the calling thread itself); MH_E_STATE (never started); MH_E_LOST (it
+ * lived in the process that forked this one). A paused thread does not end: resume or terminate it. The
+ * destructors of thread-specific data run after `run`, and are waited for beyond the deadline. A thread
+ * that is never joined keeps its stack.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death:
+ * nothing shared */
 MH_API int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel);
-/* Ask it to park, and wait until it is parked. 0, -ETIMEDOUT (the request stands), MH_E_STATE (not running), ... The calling
- * thread itself: parks until another resumes it. */
-MH_API int mh_thread_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel);
-MH_API int mh_thread_resume(mh_thread *thread);    /* 0, MH_E_STATE; also takes a pause back that has not been reached */
-MH_API int mh_thread_terminate(mh_thread *thread); /* a request: 0, MH_E_STATE (never started); a paused thread goes on to end */
-MH_API enum mh_state mh_thread_state(const mh_thread *thread);
-MH_API int mh_thread_exit_code(const mh_thread *thread, int *code); /* 0; MH_E_STATE while it is not finished */
-MH_API int mh_thread_cpu_time(const mh_thread *thread, int64_t *ns);
-MH_API int mh_thread_id(const mh_thread *thread); /* the system's thread id, 0 before start */
-MH_API mh_thread *mh_thread_self(void);           /* NULL where the calling thread is not one of ours */
 
-/* Park here while a pause is asked for; -ECANCELED once the thread is to end, else 0. A few ns where nothing is pending. */
+/* Ask it to park, and wait until it is parked: at mh_checkpoint() or inside a wait of manyhands, from which
+ * it does not return before it is resumed. A thread that sleeps in such a wait already counts as parked at
+ * once, outside of a shield. 0 it is parked, or was parked before; -ETIMEDOUT, -ECANCELED, -EINTR: not
+ * parked yet, and the request stands: it parks when it comes to it, unless mh_thread_resume() takes the
+ * request back; MH_E_STATE: it is not started, or ended, was terminated or resumed before it parked. The
+ * calling thread itself: parks, and returns 0 when another thread has resumed it, or -ECANCELED when it was
+ * terminated; `deadline` is not looked at, and inside a shield it is MH_E_STATE. One resume ends it,
+ * however often it was paused.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death:
+ * nothing shared */
+MH_API int mh_thread_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel);
+
+/* Let it go on; takes a pause back that has not been reached, too. 0; MH_E_STATE (no pause was asked for).
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API int mh_thread_resume(mh_thread *thread);
+
+/* Ask it to end: mh_checkpoint() and every wait of manyhands return -ECANCELED to it from now on, at once
+ * where it sleeps in one or is paused. Then it is up to `run` to return. 0 (also where it has been asked
+ * before, or has ended); MH_E_STATE (never started).
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API int mh_thread_terminate(mh_thread *thread);
+
+/* What it is at this instant.
+ * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API enum mh_state mh_thread_state(const mh_thread *thread);
+
+/* What `run` returned. 0; MH_E_STATE while it has not ended; MH_E_LOST as for join.
+ * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API int mh_thread_exit_code(const mh_thread *thread, int *code);
+
+/* The processor time that it has used, in ns; after its end, the whole. 0; MH_E_STATE (never started);
+ * MH_E_LOST as for join.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API int mh_thread_cpu_time(const mh_thread *thread, int64_t *ns);
+
+/* The system's thread id; 0 before start. Stays what it was after the end, when the system may give it to
+ * another.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits: only for a thread just started to run its first
+ * instructions | cancellation: no | allocs: none | death: nothing shared */
+MH_API int mh_thread_id(const mh_thread *thread);
+
+/* The calling thread; NULL where it is neither started nor adopted here.
+ * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API mh_thread *mh_thread_self(void);
+
+/* Park here while a pause is asked for. -ECANCELED once the thread is to end, else 0; always 0 inside a
+ * shield and in a thread that is not one of ours. Where nothing is pending: one load of thread-local
+ * storage and one relaxed load.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits: while paused | cancellation: no | allocs: none |
+ * death: nothing shared */
 MH_API int mh_checkpoint(void);
-/* Between these two nothing parks or ends the calling thread. They nest. */
+
+/* Between these two nothing parks or ends the calling thread: for what must not be left half done. They
+ * nest. What was asked for meanwhile holds from the next checkpoint or wait after the last leave. Panics on
+ * a leave without its enter. A thread that is not one of ours needs no shield: nothing happens.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
 MH_API void mh_shield_enter(void);
 MH_API void mh_shield_leave(void);
 

@@ -31,7 +31,10 @@ WAITS_BELOW = 0.5
 SWEEP_WAITING = (2, 8, 32)
 CHUNKS_PER_WORKER = 4
 MAX_SPANS = 2000
+CROWDED_ABOVE = 0.15
+"""Share of the cores that other programs may use in a round that counts."""
 SHORTEST_FOR_TICKS = 0.2
+"""Seconds below which the kernel's ticks are too coarse to tell one round's load."""
 
 Config = tuple[str, int]
 
@@ -216,6 +219,7 @@ class Measurement:
 
     def _conclude(self, pilot: Pilot, used: list[int], chunk: int) -> None:
         """Facts again, now from the timed rounds, which no probe disturbed."""
+        leave_out_crowded(self.report)
         serial = self.report.row("serial")
         facts = self.report.facts
         if serial is None or not serial.samples or facts is None:
@@ -232,11 +236,38 @@ class Measurement:
 
 
 def _others(before: float | None, after: float | None, outcome: Outcome) -> float | None:
-    """Cores that other programs used during a run, if it was long enough for the kernel's ticks to tell."""
+    """Cores that other programs used during a run.
+
+    The kernel counts in ticks of 10 ms, so one short run's figure is coarse and may be below zero; the sum
+    over many runs is not.
+    """
     wall = outcome.ended - outcome.began
-    if before is None or after is None or wall < SHORTEST_FOR_TICKS:
+    if before is None or after is None or wall <= 0:
         return None
-    return max(0.0, after - before - outcome.cpu) / wall
+    return (after - before - outcome.cpu) / wall
+
+
+def leave_out_crowded(report: Report) -> None:
+    """Set aside rounds in which other programs used the cores, as long as enough quiet ones remain.
+
+    What decides is the others' load alone, never the round's result, so this favours no engine.
+    """
+    limit = CROWDED_ABOVE * report.machine.cores
+    rounds = {sample.round for row in report.rows for sample in row.samples}
+    crowded = {
+        sample.round
+        for row in report.measured()
+        for sample in row.samples
+        if sample.wall >= SHORTEST_FOR_TICKS and sample.extra.get("others", 0.0) > limit
+    }
+    if not crowded or len(rounds - crowded) < ROUNDS_LEAST:
+        return
+    for row in report.rows:
+        row.left_out = [sample for sample in row.samples if sample.round in crowded]
+        row.samples = [sample for sample in row.samples if sample.round not in crowded]
+    report.notes.append(
+        f"{len(crowded)} of {len(rounds)} rounds left out: other programs were using the cores"
+    )
 
 
 def timeline(outcome: Outcome) -> list[Span]:

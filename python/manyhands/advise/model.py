@@ -46,6 +46,8 @@ class Row:
     workers: int
     label: str = ""
     samples: list[Sample] = dataclasses.field(default_factory=list)
+    left_out: list[Sample] = dataclasses.field(default_factory=list)
+    """Samples of rounds in which other programs were too busy."""
     peak_memory: int | None = None
     bytes_moved: int | None = None
     equal: bool | None = None

@@ -24,12 +24,16 @@ GIL_HELD_ABOVE = 0.5
 """Share of time with the GIL held above which it is the GIL that threads queue for."""
 SUSPECT_MARGIN = 1.15
 """A speed-up may exceed what the cores can give by this much before it is suspect: clocks vary."""
+WORTHWHILE = 1.15
+"""Less of a speed-up, however certain, is worth nobody's workers."""
 PREFER_THREADS_WITHIN = 1.10
 """Threads are lighter, so processes must win by more than this to be preferred."""
 PREFER_MANY_THREADS_WITHIN = 1.5
 """The same for waiting work, where there are many workers and each process costs memory and start."""
 BUSY_ABOVE = 0.2
 """Share of the cores that other programs may use before it is worth a warning."""
+SHORTEST_FOR_LOAD = 0.5
+"""Seconds of measuring below which the kernel's ticks are too coarse to tell of other programs."""
 SHORTFALL = 1.15
 """An overhead of this share of a call's own time is called the reason."""
 
@@ -147,8 +151,8 @@ def _different(case: _Case) -> Verdict | None:
 def _decide(case: _Case) -> Verdict:
     if case.facts.items_used < 2:
         return Verdict("serial", None, "Stay serial.", "There is one item only: nothing to share out.")
-    t_gains = case.t is not None and case.t.faster
-    p_gains = case.p is not None and case.p.faster
+    t_gains = case.t is not None and case.t.faster and case.t.value >= WORTHWHILE
+    p_gains = case.p is not None and case.p.faster and case.p.value >= WORTHWHILE
     if t_gains and (not p_gains or not _processes_clearly_better(case)):
         return _threads(case, p_gains)
     if p_gains:
@@ -164,7 +168,7 @@ def _processes_clearly_better(case: _Case) -> bool:
 
 def _takes_turns(case: _Case) -> bool:
     """Processes overlap and threads do not, and it is not the GIL that the threads queue for."""
-    if case.t is None or case.t.faster:
+    if case.t is None or (case.t.faster and case.t.value >= WORTHWHILE):
         return False
     return case.gil_free or (case.waits and not case.holds_gil)
 
@@ -284,15 +288,22 @@ def _serial(case: _Case) -> Verdict:
     if case.cores == 1:
         reason = f"Computing work cannot be shared out on one core ({compared})."
         return Verdict("serial", None, "Stay serial.", reason)
+    if not case.waits and others_load(case.report) > BUSY_ABOVE * case.cores:
+        return _crowded(case, compared)
     if slower:
         reason = f"Nothing is faster beyond noise ({compared}).{_start(case)}"
         return Verdict("serial", None, "Stay serial.", reason)
-    reason = f"Compared with serial: {compared}."
-    if not case.waits and others_load(case.report) > BUSY_ABOVE * case.cores:
-        reason += " But other programs kept the cores busy, so there was little to share out to."
-        return Verdict("serial", None, "No difference beyond noise.", reason)
-    reason += " Serial is the simplest."
+    reason = f"Compared with serial: {compared}. Serial is the simplest."
     return Verdict("serial", None, "No difference beyond noise.", reason)
+
+
+def _crowded(case: _Case, compared: str) -> Verdict:
+    """Computing work gained nothing, on cores that others were using: that says little of the work."""
+    hope = "on a quiet machine workers may help."
+    if case.holds_gil:
+        hope = "it holds the GIL, so on a quiet machine processes may help, threads will not."
+    reason = f"Compared with serial: {compared}; {hope}"
+    return Verdict("unclear", None, "No difference beyond noise, for want of a free core.", reason)
 
 
 def _start(case: _Case) -> str:
@@ -324,13 +335,11 @@ def _break_even_call(case: _Case) -> float | None:
 
 def others_load(report: Report) -> float:
     """Cores that other programs used while engines ran that could have used them all."""
-    loads = [
-        sample.extra["others"]
-        for row in report.measured()
-        for sample in row.samples
-        if "others" in sample.extra
-    ]
-    return median(loads) if loads else 0.0
+    samples = [sample for row in report.measured() for sample in row.samples if "others" in sample.extra]
+    measured = sum(sample.wall for sample in samples)
+    if measured < SHORTEST_FOR_LOAD:
+        return 0.0
+    return max(0.0, sum(sample.extra["others"] * sample.wall for sample in samples) / measured)
 
 
 def _warnings(case: _Case) -> tuple[str, ...]:
@@ -340,7 +349,7 @@ def _warnings(case: _Case) -> tuple[str, ...]:
         word = "round" if rounds == 1 else "rounds"
         found.append(f"Only {rounds} {word} fitted in the time box: give it more --seconds.")
     load = others_load(case.report)
-    if load > BUSY_ABOVE * case.cores:
+    if not case.waits and load > BUSY_ABOVE * case.cores:
         found.append(
             f"Other programs used {load:.1f} of the {case.cores} cores meanwhile: repeat it when it is quiet."
         )

@@ -8,7 +8,7 @@
 static int slept(void)
 {
     int outcome = machine_self()->outcome;
-    return outcome >= 0 ? outcome : outcome == -1 ? -ETIMEDOUT : -EINTR;
+    return outcome == OUTCOME_SIGNAL ? -EINTR : outcome == OUTCOME_TIMEOUT ? -ETIMEDOUT : outcome;
 }
 
 int mh_os_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t deadline, int shared)

@@ -141,6 +141,7 @@ void machine_sleep(const void *const *words, int count, int64_t deadline)
     a->status = ASLEEP;
     memcpy(a->word, words, (size_t) count * sizeof *words);
     a->deadline = deadline;
+    a->outcome = OUTCOME_NONE;
     a->operation = "asleep";
     leave(a);
     memset(a->word, 0, sizeof a->word);
@@ -224,31 +225,23 @@ static void catch_crashes(void)
 
 /* ---- moves */
 
-static int sleeps_on(const actor *a, const void *word)
+/* As in the kernel, a sleeper stays in line on its words until it runs again: one that was woken on one word, or timed out,
+ * may meanwhile take a wake of another, and tells of the last. */
+static int place_in_line(const actor *a, const void *word)
 {
-    for (int i = 0; i < SLEEP_WORDS; i++) {
-        if (a->status == ASLEEP && word && a->word[i] == word) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int which_word(const actor *a, const void *word)
-{
-    for (int i = 0; i < SLEEP_WORDS; i++) {
-        if (a->word[i] == word) {
+    for (int i = SLEEP_WORDS - 1; i >= 0; i--) {
+        if ((a->status == ASLEEP || a->status == READY) && word && a->word[i] == word) {
             return i;
         }
     }
-    return 0;
+    return -1;
 }
 
 static int sleepers(const void *word)
 {
     int count = 0;
     for (int i = 0; i < m.count; i++) {
-        count += sleeps_on(&m.actor[i], word);
+        count += place_in_line(&m.actor[i], word) >= 0;
     }
     return count;
 }
@@ -374,10 +367,10 @@ void machine_do(move chosen)
         break;
     case TIMEOUT:
         a->now = a->deadline;
-        get_up(a, -1);
+        get_up(a, OUTCOME_TIMEOUT);
         break;
     case SLICE:
-        get_up(a, -1);
+        get_up(a, OUTCOME_TIMEOUT);
         break;
     case SPURIOUS:
         m.spurious++;
@@ -385,7 +378,7 @@ void machine_do(move chosen)
         break;
     case SIGNAL:
         m.signals++;
-        get_up(a, -2);
+        get_up(a, OUTCOME_SIGNAL);
         break;
     default:
         die(a);
@@ -399,10 +392,13 @@ void machine_wake(actor *a)
     int skip = k > a->wake_count ? a->pick : 0, left = a->wake_count;
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < m.count && left > 0; i++) {
-            if (!sleeps_on(&m.actor[i], a->wake) || skip-- > 0) {
+            actor *b = &m.actor[i];
+            int place = place_in_line(b, a->wake);
+            if (place < 0 || skip-- > 0) {
                 continue;
             }
-            get_up(&m.actor[i], which_word(&m.actor[i], a->wake));
+            b->word[place] = NULL;
+            get_up(b, place > b->outcome ? place : b->outcome);
             left--;
         }
     }

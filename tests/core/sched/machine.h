@@ -19,13 +19,14 @@
 #define SOON INT64_C(1000) /* less than any slice */
 
 enum { READY, ASLEEP, FINISHED, DEAD };
+enum { OUTCOME_NONE = -3, OUTCOME_SIGNAL, OUTCOME_TIMEOUT };
 
 /* One thread. Everything in here is part of the state: no counters, nothing that only grows. */
 typedef struct actor {
     jmp_buf context;
     char *sp; /* frames below it have returned */
     int status;
-    int outcome;                   /* of the futex wait that ended */
+    int outcome; /* of the futex wait that ended: index of the word that woke it, or OUTCOME_... */
     const void *word[SLEEP_WORDS]; /* asleep on these */
     struct mh__tls tls;            /* what is thread-local in core/ */
     int64_t deadline, now;

@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 import pytest
+from manyhands.advise.measure import leave_out_crowded
 from manyhands.advise.model import Facts, Machine, Report, Row, Sample
 from manyhands.advise.render import text
 from manyhands.advise.verdict import judge, speed_limit
@@ -160,7 +161,7 @@ def test_others_on_the_cores_are_named():
             gil_share=1.0,
         )
     )
-    assert "other programs" in verdict.reason.lower()
+    assert verdict.choice == "unclear" and "processes may help" in verdict.reason
     assert any("1.0 of the 2 cores" in warning for warning in verdict.warnings)
 
 
@@ -270,3 +271,33 @@ def test_tables_keep_to_the_width(width):
     lines = text.report_lines(made, 1, 4, width)
     assert max(len(line) for line, _ in lines) <= width
     assert any("->" in line for line, _ in lines)
+
+
+def test_a_certain_gain_of_a_few_percent_is_not_worth_workers():
+    verdict = judge(
+        report(
+            row("serial", 1, 1.08, 1.08),
+            row("threads", 2, 1.0, 1.0),
+            row("processes", 2, 1.0, 1.0),
+            cpu_share=1.0,
+            gil_share=1.0,
+        )
+    )
+    assert verdict.choice == "serial"
+
+
+def test_crowded_rounds_do_not_count_if_enough_quiet_ones_remain():
+    made = report(row("serial", 1, 1.0, 1.0), row("processes", 2, 0.55, 1.1), cpu_share=1.0, gil_share=1.0)
+    for number in (1, 4):
+        made.rows[1].samples[number] = Sample(number, 1.4, 1.1, 0.0, {"others": 1.0})
+    leave_out_crowded(made)
+    assert [sample.round for sample in made.rows[0].samples] == [0, 2, 3, 5, 6, 7]
+    assert [sample.round for sample in made.rows[1].left_out] == [1, 4]
+    assert "2 of 8 rounds" in made.notes[0]
+    assert judge(made).choice == "processes"
+
+
+def test_rounds_are_kept_where_all_are_crowded():
+    made = report(row("serial", 1, 1.0, 1.0, others=1.0), cpu_share=1.0, gil_share=1.0)
+    leave_out_crowded(made)
+    assert len(made.rows[0].samples) == 8 and not made.notes

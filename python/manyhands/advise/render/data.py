@@ -37,6 +37,7 @@ def _row(report: Report, row: Row) -> dict[str, Any]:
         "bytes_moved": row.bytes_moved,
         "equal": row.equal,
         "failure": row.failure,
+        "left_out": [dataclasses.asdict(sample) for sample in row.left_out],
         "samples": [dataclasses.asdict(sample) for sample in row.samples],
         "timeline": [dataclasses.asdict(span) for span in row.timeline],
     }

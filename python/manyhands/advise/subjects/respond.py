@@ -9,6 +9,7 @@ one bad figure would stand for a hundred.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 from manyhands.advise import stats, tree
 from manyhands.advise.errors import WorkFailed
+from manyhands.advise.machine import busy_seconds
 from manyhands.advise.memory import MemoryMeter
 from manyhands.advise.model import Report, Row, Sample, Verdict
 from manyhands.advise.progress import Progress
@@ -25,6 +27,7 @@ from manyhands.advise.stats import compare_pairs, median
 from manyhands.advise.subjects import sample
 from manyhands.advise.subjects.common import python_command
 from manyhands.advise.units import seconds_text, times_text
+from manyhands.advise.verdict import BUSY_ABOVE
 
 FILES = 400
 MODES = ("inline", "thread", "process", "none")
@@ -164,7 +167,7 @@ class Respond:
             progress.end()
             report.seconds = time.monotonic() - began
             if len(report.rows[0].samples) >= (2 if report.interrupted else 1):
-                report.verdict = judge(report)
+                report.verdict = dataclasses.replace(judge(report), warnings=_crowd(report))
 
     def _measure(
         self, report: Report, seconds: float, progress: Progress, meter: MemoryMeter, began: float
@@ -191,7 +194,10 @@ class Respond:
         with _server(row.engine, self.files) as server:
             if number < 0:
                 meter.begin()
+            own, busy, began = time.process_time(), busy_seconds(), time.perf_counter()
             latencies = ask(server.port, WARM_UP_SECONDS if number < 0 else length)
+            own, wall = time.process_time() - own, time.perf_counter() - began
+            total = busy_seconds()
             if number < 0:
                 row.peak_memory = meter.end()
             server.tell("end")
@@ -203,10 +209,26 @@ class Respond:
                 "requests": float(len(latencies)),
                 "jobs_per_second": told["done"] / told["seconds"],
             }
+            if busy is not None and total is not None:
+                extra["others"] = (total - busy - own - told["cpu"]) / wall
+                extra["asked_s"] = wall
             p99 = stats.quantile(latencies, 0.99)
             row.samples.append(Sample(number, p99, told["cpu"], server.start, extra))
         prints: dict[str, str] = told["prints"]
         return prints
+
+
+def _crowd(report: Report) -> tuple[str, ...]:
+    """A warning where other programs used the cores meanwhile."""
+    samples = [sample for row in report.rows for sample in row.samples if "others" in sample.extra]
+    wall = sum(sample.extra["asked_s"] for sample in samples)
+    load = sum(sample.extra["others"] * sample.extra["asked_s"] for sample in samples) / wall if wall else 0.0
+    if load <= BUSY_ABOVE * report.machine.cores:
+        return ()
+    return (
+        f"Other programs used {load:.1f} of the {report.machine.cores} cores meanwhile: "
+        "repeat it when it is quiet.",
+    )
 
 
 def _jobs(row: Row) -> float:

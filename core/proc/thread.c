@@ -1,0 +1,353 @@
+/* core/proc/thread.c - threads with verbs. How one is asked to park or to end is core/sync/control.h's;
+ * here is its life.
+ *
+ * Who may touch what: `control`, `life`, `tid` and `joined` are atomic. `code` and `cpu` are written by the
+ * thread before it is FINISHED and read after that. `system` and `pid` are written by the starter before
+ * `life` says so. After FINISHED the thread touches the struct no more, and after pthread_join() it is
+ * gone: then the joiner may free it.
+ */
+#include "manyhands/thread.h"
+
+#include <errno.h>
+
+#include "core/os/atomic.h"
+#include "core/os/os.h"
+#include "core/sync/control.h"
+#include "core/sync/wait.h"
+
+/* life: NEW -> STARTING -> STARTED, STARTING -> NEW where the start failed; NEW -> ADOPTED. */
+enum { LIFE_NEW, LIFE_STARTING, LIFE_STARTED, LIFE_ADOPTED };
+/* joined: NOT_YET -> JOINING -> GONE. One joins it in the system, the others wait for that one. */
+enum { NOT_YET, JOINING, GONE };
+/* tid: 0 -> id, or 0 -> ID_AWAITED -> id. */
+#define ID_AWAITED UINT32_MAX
+
+struct own {
+    struct mh__control control;
+    _Atomic(uint32_t) life;
+    _Atomic(uint32_t) tid;
+    _Atomic(uint32_t) joined;
+    int code;
+    int pid; /* the process that it lives in */
+    int64_t cpu;
+    struct mh_os_thread system;
+    mh_thread *thread;
+};
+
+_Static_assert(sizeof(struct own) <= sizeof((mh_thread *) 0)->opaque, "grow mh_thread.opaque");
+
+static struct own *own(const mh_thread *thread)
+{
+    return (struct own *) (uintptr_t) thread->opaque;
+}
+
+static int is_self(const struct own *t)
+{
+    return mh__control_self() == &t->control;
+}
+
+/* 0; MH_E_STATE: not started; MH_E_LOST: of the process that forked this one. */
+static int check(const struct own *t)
+{
+    if (is_self(t)) {
+        return 0;
+    }
+    if (mh_load_acq(&t->life) < LIFE_STARTED) { /* pairs with start and adopt */
+        return MH_E_STATE;
+    }
+    return t->pid == mh_os_pid() ? 0 : MH_E_LOST;
+}
+
+static int is_finished(const struct own *t)
+{
+    return (mh_load_acq(&t->control.word) & MH__FINISHED) != 0; /* pairs with mh__control_finish */
+}
+
+/* ---- fork ---- */
+
+/* Only the calling thread is left, and nobody who could resume it. */
+static void forget_requests(void)
+{
+    struct mh__control *control = mh__control_self();
+    if (control != NULL) {
+        struct own *t = (struct own *) control; /* its first member */
+        mh_store_rlx(&control->word, 0);
+        mh_store_rlx(&t->tid, (uint32_t) mh_os_tid());
+        t->pid = mh_os_pid();
+    }
+}
+
+/* Two at once may both register it, which does no harm. */
+static int watch_forks(void)
+{
+    static _Atomic(int) done;
+    if (mh_load_acq(&done)) { /* pairs with the store */
+        return 0;
+    }
+    int rc = mh_os_at_fork(NULL, NULL, forget_requests);
+    if (rc == 0) {
+        mh_store_rel(&done, 1);
+    }
+    return rc;
+}
+
+/* ---- life ---- */
+
+static void enter(struct own *t)
+{
+    uint32_t id = (uint32_t) mh_os_tid();
+    mh__control_attach(&t->control);
+    if (mh_xchg_acq_rel(&t->tid, id) == ID_AWAITED) { /* pairs with mh_thread_id */
+        mh_wake(&t->tid, INT32_MAX, MH_PRIVATE);
+    }
+}
+
+static void leave(void *argument)
+{
+    struct own *t = argument;
+    t->cpu = mh_os_thread_cpu();
+    mh__control_attach(NULL);
+    mh__control_finish(&t->control);
+}
+
+static void live(void *argument)
+{
+    struct own *t = argument;
+    if (t->thread->name != NULL) {
+        mh_os_thread_name(t->thread->name);
+    }
+    enter(t);
+    t->code = t->thread->run(t->thread);
+}
+
+static int begin(mh_thread *thread, struct own *t)
+{
+    uint32_t fresh = LIFE_NEW;
+    if (!mh_cas_acq(&t->life, &fresh, LIFE_STARTING)) {
+        return MH_E_STATE;
+    }
+    t->thread = thread;
+    t->pid = mh_os_pid();
+    t->code = -ECANCELED; /* what it ends with by pthread_exit() */
+    return watch_forks();
+}
+
+int mh_thread_start(mh_thread *thread)
+{
+    struct own *t = own(thread);
+    if (thread->run == NULL) {
+        return -EINVAL;
+    }
+    int rc = begin(thread, t);
+    if (rc == MH_E_STATE) {
+        return rc;
+    }
+    if (rc == 0) {
+        t->system = (struct mh_os_thread){.run = live, .end = leave, .argument = t};
+        rc = mh_os_thread_start(&t->system, thread->stack_size);
+    }
+    mh_store_rel(&t->life, rc == 0 ? LIFE_STARTED : LIFE_NEW); /* pairs with check() */
+    return rc;
+}
+
+int mh_thread_adopt(mh_thread *thread)
+{
+    struct own *t = own(thread);
+    if (mh__control_self() != NULL) {
+        return MH_E_STATE;
+    }
+    int rc = begin(thread, t);
+    if (rc == MH_E_STATE) {
+        return rc;
+    }
+    if (rc == 0) {
+        t->code = 0;
+        enter(t);
+    }
+    mh_store_rel(&t->life, rc == 0 ? LIFE_ADOPTED : LIFE_NEW); /* pairs with check() */
+    return rc;
+}
+
+void mh_thread_disown(mh_thread *thread)
+{
+    struct own *t = own(thread);
+    if (!is_self(t) || mh_load_acq(&t->life) != LIFE_ADOPTED) {
+        mh_os_panic("mh_thread_disown", thread, "not the calling thread, or not an adopted one");
+    }
+    leave(t);
+}
+
+/* ---- join ---- */
+
+/* It is over; wait until it is gone, which takes as long as its thread-specific destructors. */
+static void bury(struct own *t)
+{
+    uint32_t joined = NOT_YET;
+    if (mh_cas_acq(&t->joined, &joined, JOINING)) {
+        mh_os_thread_join(&t->system);
+        mh_store_rel(&t->joined, GONE); /* pairs with the load below */
+        mh_wake(&t->joined, INT32_MAX, MH_PRIVATE);
+        return;
+    }
+    while (mh_load_acq(&t->joined) == JOINING) {
+        (void) mh__wait(&t->joined, JOINING, MH_FOREVER, NULL, MH_PRIVATE | MH__SECTION);
+    }
+}
+
+int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
+{
+    struct own *t = own(thread);
+    int rc = check(t);
+    if (rc < 0) {
+        return rc;
+    }
+    if (is_self(t)) {
+        return -EDEADLK;
+    }
+    rc = mh__control_await_finish(&t->control, deadline, cancel);
+    if (rc == 0 && mh_load_acq(&t->life) == LIFE_STARTED) {
+        bury(t);
+    }
+    return rc;
+}
+
+/* ---- pause, resume, terminate ---- */
+
+static int pause_self(struct own *t)
+{
+    if (t->control.shield > 0) {
+        return MH_E_STATE;
+    }
+    (void) mh__control_pause(&t->control); /* refused where it is to end, which the checkpoint tells */
+    return mh__control_checkpoint();
+}
+
+int mh_thread_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
+{
+    struct own *t = own(thread);
+    if (check(t) < 0) {
+        return MH_E_STATE;
+    }
+    if (is_self(t)) {
+        return pause_self(t);
+    }
+    int rc = mh__control_pause(&t->control);
+    return rc < 0 ? rc : mh__control_await_pause(&t->control, deadline, cancel);
+}
+
+int mh_thread_resume(mh_thread *thread)
+{
+    struct own *t = own(thread);
+    return check(t) < 0 ? MH_E_STATE : mh__control_resume(&t->control);
+}
+
+int mh_thread_terminate(mh_thread *thread)
+{
+    struct own *t = own(thread);
+    int rc = check(t);
+    if (rc == MH_E_LOST) {
+        return 0;
+    }
+    return rc < 0 ? rc : mh__control_terminate(&t->control);
+}
+
+/* ---- what it is ---- */
+
+enum mh_state mh_thread_state(const mh_thread *thread)
+{
+    struct own *t = own(thread);
+    int rc = check(t);
+    if (rc < 0) {
+        return rc == MH_E_LOST ? MH_FINISHED : MH_NEW;
+    }
+    uint32_t word = mh_load_acq(&t->control.word); /* pairs with whoever changed it */
+    if (word & MH__FINISHED) {
+        return MH_FINISHED;
+    }
+    if (word & MH__TERMINATE) {
+        return MH_TERMINATING;
+    }
+    if (word & MH__PAUSE) {
+        return word & (MH__PARKED | MH__IN_WAIT) ? MH_PAUSED : MH_PAUSING;
+    }
+    return MH_RUNNING;
+}
+
+int mh_thread_exit_code(const mh_thread *thread, int *code)
+{
+    struct own *t = own(thread);
+    int rc = check(t);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!is_finished(t)) {
+        return MH_E_STATE;
+    }
+    *code = t->code;
+    return 0;
+}
+
+int mh_thread_cpu_time(const mh_thread *thread, int64_t *ns)
+{
+    struct own *t = own(thread);
+    int64_t used = 0;
+    int rc = check(t);
+    if (rc < 0) {
+        return rc;
+    }
+    if (!is_finished(t)) {
+        rc = mh_os_thread_cpu_of(t->pid, mh_thread_id(thread), &used);
+    }
+    if (is_finished(t)) { /* by now: its id may be another's */
+        used = t->cpu;
+        rc = 0;
+    }
+    if (rc == 0) {
+        *ns = used;
+    }
+    return rc;
+}
+
+int mh_thread_id(const mh_thread *thread)
+{
+    struct own *t = own(thread);
+    if (!is_self(t) && mh_load_acq(&t->life) < LIFE_STARTED) {
+        return 0;
+    }
+    for (;;) {
+        uint32_t id = mh_load_acq(&t->tid); /* pairs with enter() */
+        if (id != 0 && id != ID_AWAITED) {
+            return (int) id;
+        }
+        if (id == ID_AWAITED || mh_cas_acq_rel(&t->tid, &id, ID_AWAITED)) {
+            (void) mh__wait(&t->tid, ID_AWAITED, MH_FOREVER, NULL, MH_PRIVATE | MH__SECTION);
+        }
+    }
+}
+
+mh_thread *mh_thread_self(void)
+{
+    struct own *t = (struct own *) mh__control_self();
+    return t != NULL ? t->thread : NULL;
+}
+
+/* ---- the thread's own side ---- */
+
+int mh_checkpoint(void)
+{
+    struct mh__control *control = mh__control_self();
+    if (control == NULL || !(mh_load_rlx(&control->word) & (MH__PAUSE | MH__TERMINATE))) {
+        return 0;
+    }
+    return mh__control_checkpoint(); /* acquires, and looks at the shield */
+}
+
+void mh_shield_enter(void)
+{
+    mh__control_shield(1);
+}
+
+void mh_shield_leave(void)
+{
+    mh__control_shield(0);
+}

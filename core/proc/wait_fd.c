@@ -1,0 +1,83 @@
+/* core/proc/wait_fd.c - wait for a descriptor as mh_wait() waits for a word.
+ *
+ * A pidfd can be polled but no futex can be polled beside it. So where something beside the descriptor can
+ * end the wait - a cancel token, the end of the calling thread, a hook to be run now and then - the poll is
+ * cut into slices, and they are looked at in between. Without any of them the poll sleeps to its deadline.
+ * The end of the child itself is always seen at once; what takes up to a slice is a cancellation. The
+ * alternatives cost more than those 20 looks a second: a thread that turns the token into a descriptor, or
+ * an eventfd in every token.
+ */
+#include "core/proc/process.h"
+#include "core/sync/control.h"
+
+#include <errno.h>
+
+#define SLICE_NS 50000000
+
+/* Poll once. While it sleeps in there the thread counts as parked, as in mh_wait(). 0 (readable),
+ * -ETIMEDOUT, -EINTR and other errors of the poll, -ECANCELED. */
+static int poll_once(int fd, mh_deadline until)
+{
+    struct mh__control *control = mh__control_self();
+    if (control != NULL && control->shield > 0) {
+        control = NULL;
+    }
+    int rc = control != NULL ? mh__control_enter_wait(control) : 0;
+    if (rc < 0) {
+        return rc;
+    }
+    int ready = mh_os_poll(fd, MH_OS_READABLE, until);
+    if (control != NULL) {
+        rc = mh__control_leave_wait(control, NULL, NULL);
+    }
+    if (ready >= 0) {
+        return 0;
+    }
+    return rc < 0 ? rc : ready;
+}
+
+static int run_hook(struct mh__tls *tls)
+{
+    tls->hook_slept = 0;
+    return tls->hook != NULL ? tls->hook(tls->hook_arg) : -EINTR;
+}
+
+static mh_deadline slice_end(const struct mh__tls *tls, mh_deadline deadline, const mh_cancel *cancel)
+{
+    int64_t slice = INT64_MAX;
+    if (cancel != NULL || tls->control != NULL) {
+        slice = SLICE_NS;
+    }
+    if (tls->hook != NULL && tls->hook_every > 0 && tls->hook_every < slice) {
+        slice = tls->hook_every;
+    }
+    mh_deadline end = slice == INT64_MAX ? MH_FOREVER : mh_in_ns(slice);
+    return end < deadline ? end : deadline;
+}
+
+int mh__wait_fd(int fd, mh_deadline deadline, mh_cancel *cancel)
+{
+    struct mh__tls *tls = mh__tls();
+    for (;;) {
+        if (cancel != NULL && mh_cancel_requested(cancel)) {
+            return -ECANCELED;
+        }
+        mh_deadline before = mh_now();
+        int rc = poll_once(fd, slice_end(tls, deadline, cancel));
+        if (rc != -ETIMEDOUT && rc != -EINTR) {
+            return rc;
+        }
+        mh_deadline now = mh_now();
+        tls->hook_slept += now - before;
+        if (rc == -EINTR ||
+            (tls->hook != NULL && tls->hook_every > 0 && tls->hook_slept >= tls->hook_every)) {
+            int told = run_hook(tls);
+            if (told < 0) {
+                return told;
+            }
+        }
+        if (rc == -ETIMEDOUT && now >= deadline) {
+            return -ETIMEDOUT;
+        }
+    }
+}

@@ -1,0 +1,189 @@
+/* core/shm/channel_ring.h - the byte ring under channels and pipes: its layout in shared memory, and the
+ * steps that change it. No waiting here (channel_gate.h) and no public types.
+ *
+ * Positions count units of 16 bytes and never go back; where a unit lies is its position modulo the window, a
+ * power of two. A cursor is one 64-bit word:
+ *
+ *   bits  0..31  position, in units, modulo 2^32 (a window has at most 2^31 units)
+ *   bits 32..63  number of the record that begins there, modulo 2^32
+ *
+ * Both halves change in one store, so the count of the records in the ring, tail's number minus head's, is
+ * exact at every instant and a death leaves nothing to recount.
+ *
+ * A put writes its record behind the tail, then stores the tail (the commit). A get copies the record at the
+ * head, then stores the head (the commit). Each end has a robust lock; killed before the store, nothing has
+ * happened; killed after it, all has.
+ *
+ * Who may change what:
+ *   tail, head_seen, stream .............. the holder of tail_lock
+ *   closed, select, rung ................. the holder of tail_lock
+ *   head, tail_seen, reader* ............. the holder of head_lock
+ *   taking, lost* ........................ the holder of head_lock
+ *   window, touched ...................... the holder of both (tail_lock is taken first), so either lock
+ *   freezes them
+ */
+#ifndef MH_SHM_CHANNEL_RING_H
+#define MH_SHM_CHANNEL_RING_H
+
+#include <stdalign.h>
+
+#include "core/os/atomic.h"
+#include "manyhands/channel.h"
+#include "manyhands/lock.h"
+
+#define MH__UNIT 16u
+#define MH__RING_MAGIC 0x676e724du /* "Mrng" */
+
+#define MH__WINDOW_START 0x1000u /* units: 64 KiB, where a ring may grow that far */
+#define MH__WINDOW_KEEP 0x40000u /* units: 4 MiB; an emptied ring gives back what it has beyond */
+
+/* Before each message in the ring: one unit. */
+struct mh__record {
+    uint32_t size;   /* bytes that follow; padded to whole units */
+    uint32_t tag;    /* the user's */
+    uint32_t number; /* low half of the cursor's: a stale or torn record shows */
+    uint16_t kind;   /* enum mh__kind */
+    uint16_t check;  /* mixes the other fields, see record_check() */
+};
+
+enum mh__kind { MH__WHOLE, MH__FIRST, MH__MORE, MH__LAST, MH__ABORT }; /* all but the first: pipe_stream.c */
+
+#define MH__CLOSED 1u
+#define MH__DISCARD 2u /* beside CLOSED: what was there is thrown away */
+
+/* A place to wait: a futex word and what spinning has been worth. Bit table in channel_gate.h. */
+struct mh__gate {
+    MH_ATOMIC(uint32_t) word;
+    MH_ATOMIC(uint32_t) spin;
+};
+
+struct mh__ring {
+    /* Set on creation, but for `window` and the rare words behind it. */
+    alignas(64) uint32_t magic;
+    uint32_t layout;
+    uint32_t flags;
+    uint32_t most;               /* units of the largest window */
+    uint64_t max_items;          /* UINT64_MAX: no limit */
+    uint32_t limit;              /* units that may be in use, at most `most` */
+    uint32_t keep;               /* an empty ring shrinks to this window */
+    MH_ATOMIC(uint32_t) window;  /* units */
+    MH_ATOMIC(uint32_t) touched; /* the largest window since pages were last given back */
+    MH_ATOMIC(uint32_t) closed;
+    MH_ATOMIC(uint32_t) select; /* 1: producers ring the bell */
+    MH_ATOMIC(uint32_t) rung;   /* 1: the bell was rung since a consumer last silenced it */
+    uint32_t reserved;
+
+    /* The producers' end. */
+    alignas(64) mh_lock tail_lock;
+    MH_ATOMIC(uint64_t) tail;
+    MH_ATOMIC(uint64_t) head_seen; /* the head when a producer last looked */
+    MH_ATOMIC(uint64_t) stream;    /* who is inside a message of several records (mh_os_self()); 0: nobody */
+
+    /* The consumers' end. */
+    alignas(64) mh_lock head_lock;
+    MH_ATOMIC(uint64_t) head;
+    MH_ATOMIC(uint64_t) tail_seen;
+    MH_ATOMIC(uint64_t) taking;     /* the head before the take that is under way */
+    MH_ATOMIC(uint64_t) reader;     /* who is inside a message of several records; 0: nobody */
+    MH_ATOMIC(uint64_t) reader_end; /* and through which of its ends */
+
+    alignas(64) MH_ATOMIC(uint64_t) lost; /* messages taken by consumers that died in the take */
+    MH_ATOMIC(uint64_t) lost_next;
+    MH_ATOMIC(uint32_t) lost_staged;
+
+    alignas(64) struct mh__gate not_empty;
+    alignas(64) struct mh__gate not_full;
+};
+
+_Static_assert(sizeof(struct mh__record) == MH__UNIT, "a record's header is one unit");
+_Static_assert(sizeof(struct mh__ring) == (size_t) 6 * 64, "layout in shared memory");
+
+/* One process's view of a ring. What the shared words are checked against is copied from them once, when they
+ * have been validated. */
+struct mh__view {
+    struct mh__ring *ring;
+    unsigned char *bytes;
+    uint64_t max_items;
+    uint32_t most, limit, keep;
+    unsigned flags;        /* MH_PRIVATE or 0 */
+    mh_segment *segment;   /* NULL: memory of this process alone */
+    size_t offset;         /* of `bytes` in the segment */
+    int bell_in, bell_out; /* descriptors, -1: none; the same one where the bell is an eventfd */
+};
+
+/* What stands in a producer's or consumer's way; never returned to a user. */
+enum mh__hindrance { MH__NO_ITEM_ROOM = 1, MH__NO_BYTE_ROOM, MH__EMPTY, MH__SMALL_BUFFER, MH__BUSY };
+
+static inline uint32_t mh__position(uint64_t cursor)
+{
+    return (uint32_t) cursor;
+}
+static inline uint32_t mh__number(uint64_t cursor)
+{
+    return (uint32_t) (cursor >> 32);
+}
+
+static inline uint64_t mh__cursor(uint32_t position, uint32_t number)
+{
+    return (uint64_t) number << 32 | position;
+}
+
+/* Units of a record with `size` bytes in it. */
+static inline uint32_t mh__units(uint32_t size)
+{
+    return 1 + size / MH__UNIT + (size % MH__UNIT != 0);
+}
+
+static inline uint64_t mh__past(uint64_t cursor, uint32_t size)
+{
+    return mh__cursor(mh__position(cursor) + mh__units(size), mh__number(cursor) + 1);
+}
+
+/* Sizes in units; most, window and keep powers of two. */
+void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, uint32_t most, unsigned flags);
+/* Check the header and fill the view's copies; 0, MH_E_LAYOUT or MH_E_CORRUPT. `room`: bytes mapped at
+ * `bytes`. */
+int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *bytes, size_t room);
+
+/* Take and leave an end. Repairs after a dead owner, and wakes those whom it may have left asleep. */
+void mh__tail_enter(struct mh__view *view);
+void mh__tail_leave(struct mh__view *view);
+void mh__head_enter(struct mh__view *view);
+void mh__head_leave(struct mh__view *view);
+
+/* Producers, tail held. `cursor` starts as the tail and moves past each record that is staged; commit makes
+ * all of them visible at once. stage: 0, MH__NO_ITEM_ROOM, MH__NO_BYTE_ROOM or MH_E_CORRUPT. */
+int mh__ring_stage(struct mh__view *view, uint64_t *cursor, uint32_t limit, const struct mh__record *record,
+                   const mh_part *parts, size_t count);
+void mh__ring_commit(struct mh__view *view, uint64_t cursor);
+
+/* Consumers, head held. peek: 0 and the record at `cursor`; MH__EMPTY, MH_E_CLOSED or MH_E_CORRUPT. */
+int mh__ring_peek(struct mh__view *view, uint64_t cursor, struct mh__record *record);
+void mh__ring_copy(const struct mh__view *view, uint64_t cursor, uint32_t skip, void *to, uint32_t size);
+void mh__ring_take(struct mh__view *view, uint64_t cursor);
+
+/* Without a lock: is there a record / is the ring closed and drained? A hint, for spinning and for re-checks.
+ */
+int mh__ring_is_empty(const struct mh__view *view);
+/* Records and bytes in use at one instant. */
+void mh__ring_usage(const struct mh__view *view, uint64_t *items, uint64_t *bytes);
+/* Nothing held: give memory back where the ring is empty and its window large. */
+void mh__ring_shrink(struct mh__view *view);
+/* Nothing held: throw away what is there. */
+void mh__ring_drop_all(struct mh__view *view);
+int mh__ring_valid(struct mh__view *view);
+
+/* The bell (select descriptor). Level: readable while there is something to take, or the ring is closed. */
+void mh__bell_after_commit(struct mh__view *view); /* tail held */
+void mh__bell_enable(struct mh__view *view);       /* nothing held */
+void mh__bell_silence(struct mh__view *view);      /* nothing held; does nothing unless the ring is empty */
+
+/* A consumer that found or left the ring empty, nothing held. */
+static inline void mh__bell_if_empty(struct mh__view *view)
+{
+    if (mh_load_rlx(&view->ring->select) && mh__ring_is_empty(view)) {
+        mh__bell_silence(view);
+    }
+}
+
+#endif

@@ -1,0 +1,37 @@
+/* core/shm/message.c - the buffer that a received message lies in. */
+#include "core/shm/message.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ROOM_LEAST 256
+
+int mh__message_room(mh_message *message, size_t size)
+{
+    size_t room = size;
+    void *data;
+
+    if (message->data && message->room >= size) {
+        return 0;
+    }
+    if (room < ROOM_LEAST) {
+        room = ROOM_LEAST;
+    } else if (room < SIZE_MAX / 2 && room < message->room + message->room / 2) {
+        room = message->room + message->room / 2; /* sizes that creep up do not allocate each time */
+    }
+    data = malloc(room); /* what was there is not wanted: no realloc, which would copy it */
+    if (!data) {
+        return -ENOMEM;
+    }
+    free(message->data);
+    message->data = data;
+    message->room = room;
+    message->size = 0;
+    return 0;
+}
+
+void mh_message_fini(mh_message *message)
+{
+    free(message->data);
+    *message = (mh_message){0};
+}
