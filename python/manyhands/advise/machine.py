@@ -60,13 +60,18 @@ def _smallest_v2_quota(path: str) -> float | None:
 
 
 def busy_seconds() -> float | None:
-    """CPU seconds that all programs of the machine have used so far, and that its host took from it."""
+    """CPU seconds that all programs have used on the cores we may use, or that the host took from them."""
     try:
-        fields = Path("/proc/stat").read_text().splitlines()[0].split()
-        user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[1:9])
-    except (OSError, ValueError, IndexError):
+        ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        total = 0
+        for line in Path("/proc/stat").read_text().splitlines():
+            name, *fields = line.split()
+            if name in ours:
+                user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[:8])
+                total += user + nice + system + irq + softirq + steal
+    except (OSError, ValueError, AttributeError):
         return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def gil_enabled() -> bool:
@@ -90,6 +95,11 @@ def _memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def cores_text(count: int) -> str:
+    """1 core, 2 cores."""
+    return f"{count} core" + ("" if count == 1 else "s")
 
 
 def describe(executors: str) -> Machine:

@@ -14,6 +14,7 @@ import dataclasses
 import math
 
 from manyhands.advise import stats
+from manyhands.advise.machine import cores_text
 from manyhands.advise.model import Facts, Report, Row, Verdict
 from manyhands.advise.stats import Ratio, compare_pairs, median
 from manyhands.advise.units import bytes_text, count_text, rough_seconds_text, seconds_text, times_text
@@ -126,7 +127,7 @@ def _suspect(case: _Case) -> Verdict | None:
                 if less
                 else "Look for a cache, for work that was skipped, or for a machine that was busy meanwhile."
             )
-            cores = f"{case.cores} core" + ("" if case.cores == 1 else "s")
+            cores = cores_text(case.cores)
             return Verdict(
                 "suspect",
                 None,
@@ -325,7 +326,9 @@ def _break_even_call(case: _Case) -> float | None:
     for row in (case.threads, case.processes):
         if row is None or (row.engine == "threads" and case.holds_gil):
             continue
-        k = max(2, min(row.workers, case.cores))
+        k = min(row.workers, case.cores if not case.waits else row.workers)
+        if k < 2:
+            continue
         own = case.facts.per_call
         overhead = median(row.walls) / max(1, case.facts.items_used) - own / k
         if overhead > (SHORTFALL - 1) * own:
@@ -351,7 +354,7 @@ def _warnings(case: _Case) -> tuple[str, ...]:
     load = others_load(case.report)
     if not case.waits and load > BUSY_ABOVE * case.cores:
         found.append(
-            f"Other programs used {load:.1f} of the {case.cores} cores meanwhile: repeat it when it is quiet."
+            f"Other programs used {load:.1f} of the {cores_text(case.cores)} meanwhile: repeat it when it is quiet."
         )
     scatter = [stats.spread(row.walls) for row in case.report.measured()]
     worst = max((s for s in scatter if s is not None), default=0.0)

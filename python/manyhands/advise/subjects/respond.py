@@ -19,7 +19,7 @@ from typing import Any
 
 from manyhands.advise import stats, tree
 from manyhands.advise.errors import WorkFailed
-from manyhands.advise.machine import busy_seconds
+from manyhands.advise.machine import busy_seconds, cores_text
 from manyhands.advise.memory import MemoryMeter
 from manyhands.advise.model import Report, Row, Sample, Verdict
 from manyhands.advise.progress import Progress
@@ -226,7 +226,7 @@ def _crowd(report: Report) -> tuple[str, ...]:
     if load <= BUSY_ABOVE * report.machine.cores:
         return ()
     return (
-        f"Other programs used {load:.1f} of the {report.machine.cores} cores meanwhile: "
+        f"Other programs used {load:.1f} of the {cores_text(report.machine.cores)} meanwhile: "
         "repeat it when it is quiet.",
     )
 
