@@ -12,7 +12,7 @@
 
 #define MH__PIPE_HEADER 4096u
 #define MH__PIPE_MOST 0x40000u /* units: 4 MiB each way, of which 64 KiB are used until more is asked for */
-#define MH__PIPE_PIECE (512u << 10) /* bytes; a larger message goes in pieces */
+#define MH__PIPE_PIECE 524288u /* bytes; a larger message goes in pieces */
 
 struct mh__pipe_shared {
     struct mh__ring ring[2];

@@ -69,10 +69,10 @@ TEST(both_ways)
     CHECK_EQ(mh_pipe_create(1, ends), 0);
     CHECK_EQ(receive_nothing(ends[0], MH_AT_ONCE), -ETIMEDOUT);
     for (unsigned i = 0; i < 300; i++) {
-        CHECK_EQ(send_filled(ends[0], i * 11, i, MH_AT_ONCE), 0);
-        CHECK_EQ(send_filled(ends[1], i * 7, i + 1, MH_AT_ONCE), 0);
-        receive_filled(ends[1], i * 11, i);
-        receive_filled(ends[0], i * 7, i + 1);
+        CHECK_EQ(send_filled(ends[0], (size_t) i * 11, i, MH_AT_ONCE), 0);
+        CHECK_EQ(send_filled(ends[1], (size_t) i * 7, i + 1, MH_AT_ONCE), 0);
+        receive_filled(ends[1], (size_t) i * 11, i);
+        receive_filled(ends[0], (size_t) i * 7, i + 1);
     }
     CHECK_EQ(mh_pipe_valid(ends[0]), 0);
     mh_pipe_close(ends[0]);
