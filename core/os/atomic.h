@@ -35,11 +35,6 @@ void mh_sched_step(const volatile void *address, unsigned size, const char *oper
 #define mh_sub_acq_rel(p, v) (MH__STEP(p, "sub"), atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel))
 #define mh_or_acq_rel(p, v) (MH__STEP(p, "or"), atomic_fetch_or_explicit((p), (v), memory_order_acq_rel))
 #define mh_and_acq_rel(p, v) (MH__STEP(p, "and"), atomic_fetch_and_explicit((p), (v), memory_order_acq_rel))
-/* Sequentially consistent, for store-then-load protocols (announce myself, then look): as cheap as acq_rel
- * on x86-64. */
-#define mh_add_seq(p, v) (MH__STEP(p, "add"), atomic_fetch_add_explicit((p), (v), memory_order_seq_cst))
-#define mh_sub_seq(p, v) (MH__STEP(p, "sub"), atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst))
-#define mh_cas_seq(p, e, d) mh__cas(p, e, d, memory_order_seq_cst, memory_order_seq_cst)
 /* cas: 1 where `*p` was `*expected` and is now `desired`; else 0, and `*expected` is what was found. */
 #define mh_cas_rlx(p, e, d) mh__cas(p, e, d, memory_order_relaxed, memory_order_relaxed)
 #define mh_cas_acq(p, e, d) mh__cas(p, e, d, memory_order_acquire, memory_order_acquire)

@@ -3,6 +3,8 @@
 
 #include "core/os/os.h"
 
+_Static_assert(sizeof(mh_cancel) == 8, "part of the shared layout");
+
 void mh_cancel_init(mh_cancel *token, unsigned flags)
 {
     token->flags = flags;

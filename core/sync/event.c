@@ -16,6 +16,8 @@
 #include "core/os/os.h"
 #include "core/sync/wait.h"
 
+_Static_assert(sizeof(mh_event) == 8, "part of the shared layout");
+
 #define SET 1u
 #define WAITERS 2u
 #define ONE 4u

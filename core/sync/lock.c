@@ -5,6 +5,8 @@
 #include "core/sync/section.h"
 #include "core/sync/wait.h"
 
+_Static_assert(sizeof(mh_lock) == 16 && offsetof(mh_lock, flags) == 8, "part of the shared layout");
+
 enum { SPIN_LEAST_NS = 300, SPIN_MOST_NS = 5000, PAUSES_PER_LOOK = 4 };
 
 static uint64_t self_of(const mh_lock *lock)

@@ -8,6 +8,8 @@
 
 #include "core/sync/lock_word.h"
 
+_Static_assert(sizeof(mh_rlock) == 24 && offsetof(mh_rlock, depth) == 20, "part of the shared layout");
+
 static uint64_t self_of(const mh_rlock *lock)
 {
     return mh__lock_is_private(&lock->lock) ? mh_os_key() : mh_os_who();

@@ -22,6 +22,8 @@
 #include "core/os/os.h"
 #include "core/sync/wait.h"
 
+_Static_assert(sizeof(mh_sem) == 16 && offsetof(mh_sem, max) == 8, "part of the shared layout");
+
 #define VALUE(word) ((uint32_t) (word))
 #define ONE_WAITER ((uint64_t) 1 << 32)
 
