@@ -16,9 +16,8 @@ struct spawn {
     char *const *envp;
     const int *keep;
     size_t keep_count;
-    int report;       /* exec's errno goes here; closed by a successful exec */
-    int die_with;     /* mh_os_die_with() this, and keep it open; -1: none */
-    const char *path; /* PATH, read before the fork */
+    int report;   /* exec's errno goes here; closed by a successful exec */
+    int die_with; /* mh_os_die_with() this, and keep it open; -1: none */
 };
 
 /* In the child between fork and exec only what is safe in a signal handler: another thread may have held any lock. */
@@ -69,41 +68,13 @@ static int keep_descriptors(const struct spawn *spawn)
     return 0;
 }
 
-/* Try argv[0] in each folder of PATH; the error that says most wins (EACCES over ENOENT, as execvp does). */
-static int exec_search(const struct spawn *spawn)
-{
-    char path[4096];
-    int worst = ENOENT;
-    if (strchr(spawn->argv[0], '/') != NULL) {
-        execve(spawn->argv[0], spawn->argv, spawn->envp);
-        return errno;
-    }
-    for (const char *at = spawn->path; *at != '\0';) {
-        size_t length = strcspn(at, ":");
-        if (length + strlen(spawn->argv[0]) + 2 <= sizeof path) {
-            memcpy(path, at, length);
-            path[length] = '\0';
-            char *end = path + length;
-            end = mh__put_text(end, path + sizeof path, length > 0 ? "/" : "");
-            mh__put_text(end, path + sizeof path, spawn->argv[0]);
-            execve(path, spawn->argv, spawn->envp);
-            if (errno == EACCES) {
-                worst = EACCES;
-            } else if (errno != ENOENT && errno != ENOTDIR) {
-                return errno;
-            }
-        }
-        at += length + (at[length] == ':');
-    }
-    return worst;
-}
-
 static _Noreturn void child(const struct spawn *spawn)
 {
     default_signals();
     int error = -keep_descriptors(spawn);
     if (error == 0) {
-        error = exec_search(spawn);
+        (void) execvpe(spawn->argv[0], spawn->argv, spawn->envp); /* it allocates on the stack alone */
+        error = errno;
     }
     ssize_t ignored = write(spawn->report, &error, sizeof error);
     (void) ignored;
@@ -146,14 +117,7 @@ int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t ke
     if (rc < 0) {
         return rc;
     }
-    const char *path = getenv("PATH");
-    struct spawn spawn = {argv,
-                          envp != NULL ? envp : environ,
-                          keep,
-                          keep_count,
-                          report[1],
-                          die_with,
-                          path != NULL ? path : "/usr/local/bin:/bin:/usr/bin"};
+    struct spawn spawn = {argv, envp != NULL ? envp : environ, keep, keep_count, report[1], die_with};
     sigset_t all, before;
     sigfillset(&all); /* no handler of the parent's may run in the child */
     (void) pthread_sigmask(SIG_BLOCK, &all, &before);

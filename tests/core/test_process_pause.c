@@ -1,4 +1,5 @@
 /* Processes that are paused and resumed: never inside a section, whoever else asks, whoever dies. */
+#include "manyhands/channel.h"
 #include "tests/core/process_workers.h"
 
 /* ---- pause and resume ---- */
@@ -192,4 +193,70 @@ TEST_LIMIT(a_hundred_pauses_under_traffic_leave_no_section_locked, 120)
     mh_store_rel(&board->stop, 1);
     CHECK_EQ(end(&workers[0]), 4);
     CHECK_EQ(end(&workers[1]), 4);
+}
+
+/* The same with a real channel between two children that do nothing else. A stop inside of it would leave one end locked:
+ * then neither the other child nor we would get on. */
+static mh_channel *channel;
+
+static int produce(struct worker *worker)
+{
+    uint64_t number = 0;
+    while (mh_load_rlx(&worker->board->stop) == 0) {
+        int rc = mh_channel_put(channel, &(mh_part){&number, sizeof number}, 1, 1, mh_in_ms(50), NULL);
+        if (rc != 0 && rc != -ETIMEDOUT) {
+            return 1;
+        }
+        number += rc == 0;
+    }
+    return 4;
+}
+
+/* Counts what it takes; the producer's come in order (we take some, too). */
+static int consume(struct worker *worker)
+{
+    mh_message message = {0};
+    uint64_t next = 0, number;
+    while (mh_load_rlx(&worker->board->stop) == 0) {
+        int rc = mh_channel_get(channel, &message, mh_in_ms(50), NULL);
+        if (rc == 0 && message.tag == 1) {
+            memcpy(&number, message.data, sizeof number);
+            rc = number >= next ? 0 : -EILSEQ;
+            next = number + 1;
+        }
+        if (rc != 0 && rc != -ETIMEDOUT) {
+            return 1;
+        }
+        mh_add_rlx(&worker->board->count, rc == 0);
+    }
+    mh_message_fini(&message);
+    return 4;
+}
+
+TEST_LIMIT(a_channel_goes_on_while_one_of_its_ends_is_paused, 120)
+{
+    struct worker producer, consumer;
+    mh_message message = {0};
+    CHECK_EQ(mh_channel_create(&(mh_channel_options){.max_items = 64}, &channel), 0);
+    struct board *board = start(&producer, produce);
+    start_with(&consumer, consume, board, 0);
+    for (int i = 0; i < 100; i++) {
+        uint32_t before = mh_load_acq(&board->count);
+        CHECK_EVENTUALLY(mh_load_acq(&board->count) != before);
+        struct worker *one = i % 2 ? &producer : &consumer;
+        CHECK_EQ(mh_process_pause(&one->process, mh_in_ms(20000 * t_scale()), NULL), 0);
+        if (one == &producer) {
+            CHECK_EQ(mh_channel_put(channel, &(mh_part){"x", 1}, 1, 2, soon(), NULL), 0);
+            CHECK_EVENTUALLY(mh_channel_items(channel) == 0);
+        } else {
+            CHECK_EQ(mh_channel_get(channel, &message, soon(), NULL), 0);
+        }
+        CHECK_EQ(mh_process_resume(&one->process), 0);
+    }
+    mh_store_rel(&board->stop, 1);
+    CHECK_EQ(end(&producer), 4);
+    CHECK_EQ(end(&consumer), 4);
+    CHECK_EQ(mh_channel_valid(channel), 0);
+    mh_message_fini(&message);
+    mh_channel_destroy(channel);
 }
