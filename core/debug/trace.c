@@ -19,8 +19,9 @@ void mh__trace_set(mh__trace_hook hook, void *arg)
 
 void mh__trace_point(const char *name)
 {
-    if (trace_hook != NULL)
+    if (trace_hook != NULL) {
         trace_hook(name, mh_add_rlx(&trace_count, 1), trace_arg);
+    }
 }
 #else
 typedef int mh__trace_is_off; /* ISO C wants something in every file */

@@ -1,7 +1,8 @@
 /* core/debug/trace.h - trace points: places in the code at which a test may look, or end the process.
  *
- * MH__TRACE("name") costs nothing unless the file is compiled with MH_TRACE, as the crash tests' own copy of the sources is.
- * Then each one that is passed calls the hook, if there is one, with its name and how many were passed before it. */
+ * MH__TRACE("name") costs nothing unless the file is compiled with MH_TRACE, as the crash tests' own copy of
+ * the sources is. Then each one that is passed calls the hook, if there is one, with its name and how many
+ * were passed before it. */
 #ifndef MH_DEBUG_TRACE_H
 #define MH_DEBUG_TRACE_H
 

@@ -32,8 +32,9 @@ static int lay_out(size_t size, size_t page, struct layout *layout)
     layout->parcels = layout->blocks + round_up(layout->block_max * sizeof(mh__block), page);
     layout->map = layout->parcels + round_up(layout->block_max * sizeof(mh__parcel), page);
     layout->heap = layout->map + round_up(pages * sizeof(uint32_t), page);
-    if (layout->heap + page > size || pages > UINT64_C(1) << 24)
+    if (layout->heap + page > size || pages > UINT64_C(1) << 24) {
         return MH_E_CORRUPT;
+    }
     layout->heap_pages = (size - layout->heap) / page;
     return 0;
 }
@@ -59,10 +60,12 @@ static int view(mh_segment *segment, mh_arena **arena)
     mh_arena *made = calloc(1, sizeof *made);
     size_t page = mh_os_page();
     int rc = made == NULL ? -ENOMEM : lay_out(mh_segment_size(segment), page, &layout);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mh__arena_watch_forks();
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mh_os_map_private(layout.block_max * sizeof(uint32_t), &local);
+    }
     if (rc < 0) {
         mh_segment_close(segment);
         free(made);
@@ -117,10 +120,12 @@ static int make(mh_arena **arena)
     mh_segment *segment;
     mh_arena *made;
     int rc = mh_segment_reserve(ARENA_SIZE, ARENA_LEAST, MH__KIND_ARENA, &segment);
-    if (rc == 0)
+    if (rc == 0) {
         rc = view(segment, &made);
-    if (rc < 0)
+    }
+    if (rc < 0) {
         return rc;
+    }
     made->header->page = made->page;
     made->header->heap_pages = made->heap_pages;
     made->header->block_max = made->block_max;
@@ -128,10 +133,11 @@ static int make(mh_arena **arena)
     mh__space_rebuild(made); /* of nothing: empty lists */
     rc = mh__place_need(made);
     mh__arena_unlock(made);
-    if (rc < 0)
+    if (rc < 0) {
         forget(made);
-    else
+    } else {
         *arena = made;
+    }
     return rc;
 }
 
@@ -142,14 +148,17 @@ int mh_arena_get(mh_arena **arena)
     if (mine == NULL) {
         mh__guard_enter(&mh__arena_guard);
         mine = mh_load_acq(&mh__arena_mine);
-        if (mine == NULL)
+        if (mine == NULL) {
             rc = make(&mine);
-        if (rc == 0)
+        }
+        if (rc == 0) {
             mh_store_rel(&mh__arena_mine, mine);
+        }
         mh__guard_leave(&mh__arena_guard);
     }
-    if (rc == 0)
+    if (rc == 0) {
         *arena = mine;
+    }
     return rc;
 }
 
@@ -163,10 +172,12 @@ static int join_new(int fd, mh_arena **arena)
     mh_segment *segment;
     mh_arena *made;
     int rc = mh_segment_attach(fd, MH__KIND_ARENA, &segment);
-    if (rc == 0)
+    if (rc == 0) {
         rc = view(segment, &made);
-    if (rc < 0)
+    }
+    if (rc < 0) {
         return rc;
+    }
     const mh__arena_header *header = made->header;
     if (header->page != made->page || header->heap_pages != made->heap_pages ||
         header->block_max != made->block_max || header->block_top > made->block_max ||
@@ -188,18 +199,27 @@ static int is_same(const mh_arena *arena, int fd)
 /* Go to `place`, or to any. */
 static int settle(mh_arena *arena, uint32_t place)
 {
-    if (place != MH_NO_PLACE)
+    if (place != MH_NO_PLACE) {
         return mh_arena_settle(arena, place, mh_os_pid());
+    }
     mh__arena_lock(arena);
     int rc = mh__place_need(arena);
     mh__arena_unlock(arena);
     return rc;
 }
 
+static void forget_before_exec(mh_arena *arena)
+{
+    mh__arena_lock(arena);
+    mh__place_forget(arena);
+    mh__arena_unlock(arena);
+}
+
 int mh_arena_join(int fd, uint32_t place, mh_arena **arena)
 {
-    if (place != MH_NO_PLACE && place >= MH_ARENA_PLACES)
+    if (place != MH_NO_PLACE && place >= MH_ARENA_PLACES) {
         return -EINVAL;
+    }
     mh__guard_enter(&mh__arena_guard);
     mh_arena *mine = mh_load_acq(&mh__arena_mine);
     int had = mine != NULL, rc;
@@ -211,8 +231,11 @@ int mh_arena_join(int fd, uint32_t place, mh_arena **arena)
     }
     if (rc == 0) {
         rc = settle(mine, place);
-        if (rc < 0 && !had)
+        if (rc < 0 && !had) {
             forget(mine);
+        } else if (rc == 0 && !had) {
+            forget_before_exec(mine);
+        }
     }
     if (rc == 0) {
         mh_store_rel(&mh__arena_mine, mine);

@@ -2,12 +2,13 @@
  *
  *   header | places | block table | parcel table | page map | heap ...
  *
- * All is computed from the segment's size and the page size, so an attached arena's header is compared, not believed.
+ * All is computed from the segment's size and the page size, so an attached arena's header is compared, not
+ * believed.
  *
- * Everything shared changes under `lock`, except where said. What is *true* is little: the words of blocks and parcels, the
- * extents, the holder bits, the places. Each changes by one store at a time, in an order that is right at every step.
- * What is only *derived* (free lists, bins, counts) is thrown away and built again after a death inside the lock
- * (mh__space_rebuild), so it is written carelessly. */
+ * Everything shared changes under `lock`, except where said. What is *true* is little: the words of blocks
+ * and parcels, the extents, the holder bits, the places. Each changes by one store at a time, in an order
+ * that is right at every step. What is only *derived* (free lists, bins, counts) is thrown away and built
+ * again after a death inside the lock (mh__space_rebuild), so it is written carelessly. */
 #ifndef MH_SHM_ARENA_H
 #define MH_SHM_ARENA_H
 
@@ -24,7 +25,8 @@
 
 enum { MH__PLACE_FREE, MH__PLACE_RESERVED, MH__PLACE_TAKEN };
 
-/* A participant. `state` is stored last; FREE -> RESERVED (reserver, since) -> TAKEN (who) -> FREE, FREE -> TAKEN. */
+/* A participant. `state` is stored last; FREE -> RESERVED (reserver, since) -> TAKEN (who) -> FREE, FREE ->
+ * TAKEN. */
 typedef struct mh__place {
     _Atomic(uint32_t) state;
     _Atomic(uint32_t) in_section; /* changed by the process itself, without the lock */
@@ -34,12 +36,13 @@ typedef struct mh__place {
     uint64_t spare[4];
 } mh__place;
 
-/* A block. word: bits 0-1 state, bits 2-31 zero, bits 32-63 generation, one more for each allocation; a handle is
- * (generation, index + 1), so that a stale one is told from a living one.
+/* A block. word: bits 0-1 state, bits 2-31 zero, bits 32-63 generation, one more for each allocation; a
+ * handle is (generation, index + 1), so that a stale one is told from a living one.
  *   VOID   no memory. Its other fields mean nothing.
  *   FREE   has an extent; holders mean nothing (an allocation that died may have left its bit).
- *   USED   has an extent, and holders or parcels; one that has neither was being freed by a process that died.
- * VOID -> USED (fresh memory), VOID -> FREE (rest of a split, a gap), FREE -> USED, USED -> FREE, FREE -> VOID (merged). */
+ *   USED   has an extent, and holders or parcels; one that has neither was being freed by a process that
+ * died. VOID -> USED (fresh memory), VOID -> FREE (rest of a split, a gap), FREE -> USED, USED -> FREE, FREE
+ * -> VOID (merged). */
 enum { MH__BLOCK_VOID, MH__BLOCK_FREE, MH__BLOCK_USED };
 #define MH__BLOCK_STATE 3u
 
@@ -81,7 +84,7 @@ typedef struct mh__arena_header {
     uint32_t used_blocks;
     uint64_t used_pages, idle_pages; /* idle: free and warm */
     uint32_t void_list, parcel_list;
-    uint32_t orphans; /* a mailbox was freed: look through the parcels */
+    uint32_t orphans;                /* a mailbox was freed: look through the parcels */
     uint32_t bin[2][MH__ARENA_BINS]; /* lists of free blocks by size: cold, warm */
 } mh__arena_header;
 
@@ -107,41 +110,46 @@ struct mh_arena {
     size_t page;
     uint32_t block_max;
     _Atomic(uint32_t) place;
-    /* Taken before the shared lock by whatever changes what this process holds, and across a fork: so that a child's holds
-     * are exactly what was written down for it. */
+    /* Taken before the shared lock by whatever changes what this process holds, and across a fork: so that a
+     * child's holds are exactly what was written down for it. */
     mh_lock crossing;
-    _Atomic(uint32_t) *local; /* per block: this process's holds. 0 <-> 1 under both locks, the rest without */
-    uint32_t held;            /* blocks whose count is not 0 */
-    uint32_t fork_place;      /* between the two halves of a fork: reserved for the child */
+    _Atomic(uint32_t)
+        *local;          /* per block: this process's holds. 0 <-> 1 under both locks, the rest without */
+    uint32_t held;       /* blocks whose count is not 0 */
+    uint32_t fork_place; /* between the two halves of a fork: reserved for the child */
     int fork_beacon[2];
     struct mh__beacon beacon[MH__ARENA_BEACONS];
     uint32_t beacons;
 };
 
 /* arena.c */
-void mh__arena_lock(mh_arena *arena);   /* both locks; repairs after a death */
-void mh__arena_unlock(mh_arena *arena); /* releases orphaned parcels first */
+void mh__arena_lock(mh_arena *arena);        /* both locks; repairs after a death */
+void mh__arena_unlock(mh_arena *arena);      /* releases orphaned parcels first */
 void mh__arena_lock_shared(mh_arena *arena); /* with `crossing` held */
 void mh__arena_unlock_shared(mh_arena *arena);
 
 /* arena_places.c; all with both locks held */
 int mh__place_need(mh_arena *arena); /* this process gets a place, if it has none. 0, -EAGAIN */
 int mh__place_reserve(mh_arena *arena, uint32_t *place);
+void mh__place_forget(mh_arena *arena); /* other places where this very process was before exec() */
 void mh__place_move(mh_arena *arena, uint32_t place); /* this process is at `place` from now on */
 uint32_t mh__place_sweep(mh_arena *arena);
 int mh__place_free(mh_arena *arena, uint32_t place); /* drop all that is held there; returns blocks freed */
 
 /* arena_fork.c */
 int mh__arena_watch_forks(void); /* with mh__arena_guard held */
-uint32_t mh__beacon_sweep(mh_arena *arena, uint64_t dead[MH__ARENA_WORDS]); /* children that never came to be */
-extern mh_lock mh__arena_guard; /* of mh__arena_mine's making */
+uint32_t mh__beacon_sweep(mh_arena *arena,
+                          uint64_t dead[MH__ARENA_WORDS]); /* children that never came to be */
+extern mh_lock mh__arena_guard;                            /* of mh__arena_mine's making */
 extern _Atomic(mh_arena *) mh__arena_mine;
 
 /* blocks_space.c; all with both locks held */
-uint32_t mh__space_take(mh_arena *arena, uint64_t pages);  /* index of a block that is not USED; MH__ARENA_NONE */
-uint64_t mh__space_commit(mh_arena *arena, uint32_t index); /* ... is USED from now on; its holder is set. The handle */
-int mh__space_is_idle(mh_arena *arena); /* more is idle than should be: see relieve */
-void mh__space_put(mh_arena *arena, uint32_t index);       /* a USED block is free from now on */
+uint32_t mh__space_take(mh_arena *arena,
+                        uint64_t pages); /* index of a block that is not USED; MH__ARENA_NONE */
+uint64_t mh__space_commit(mh_arena *arena,
+                          uint32_t index); /* ... is USED from now on; its holder is set. The handle */
+int mh__space_is_idle(mh_arena *arena);    /* more is idle than should be: see relieve */
+void mh__space_put(mh_arena *arena, uint32_t index); /* a USED block is free from now on */
 void mh__space_rebuild(mh_arena *arena);
 void mh__space_relieve(mh_arena *arena); /* give pages back where many are idle; only `crossing` held */
 

@@ -15,22 +15,25 @@ static void set_state(mh__place *place, uint32_t state)
     mh_store_rel(&place->state, state); /* pairs with the loads of `state`: what it stands for is written */
 }
 
-/* Take the bits of the dead out of every block, end what they were about to send, and give their places back. The places last:
- * whoever is killed in here leaves the rest to the next sweep. */
+/* Take the bits of the dead out of every block, end what they were about to send, and give their places back.
+ * The places last: whoever is killed in here leaves the rest to the next sweep. */
 static uint32_t sweep_mask(mh_arena *arena, const uint64_t dead[MH__ARENA_WORDS])
 {
     uint32_t freed = 0;
     for (uint32_t i = 0; i < arena->header->block_top; i++) {
         mh__block *entry = &arena->blocks[i];
         uint64_t found = 0;
-        if ((mh_load_rlx(&entry->word) & MH__BLOCK_STATE) != MH__BLOCK_USED)
+        if ((mh_load_rlx(&entry->word) & MH__BLOCK_STATE) != MH__BLOCK_USED) {
             continue;
-        for (uint32_t w = 0; w < MH__ARENA_WORDS; w++) {
-            if ((mh_load_rlx(&entry->holder[w]) & dead[w]) != 0)
-                found |= mh_and_acq_rel(&entry->holder[w], ~dead[w]);
         }
-        if (found == 0)
+        for (uint32_t w = 0; w < MH__ARENA_WORDS; w++) {
+            if ((mh_load_rlx(&entry->holder[w]) & dead[w]) != 0) {
+                found |= mh_and_acq_rel(&entry->holder[w], ~dead[w]);
+            }
+        }
+        if (found == 0) {
             continue;
+        }
         MH__TRACE("sweep: bits cleared");
         if (entry->messages == 0 && mh__block_is_unheld(entry)) {
             mh__space_put(arena, i);
@@ -42,8 +45,9 @@ static uint32_t sweep_mask(mh_arena *arena, const uint64_t dead[MH__ARENA_WORDS]
     mh__parcel_release_orphans(arena);
     freed += before - arena->header->used_blocks;
     for (uint32_t i = 0; i < MH_ARENA_PLACES; i++) {
-        if (!has_bit(dead, i))
+        if (!has_bit(dead, i)) {
             continue;
+        }
         MH__TRACE("sweep: before a place");
         mh_store_rlx(&arena->places[i].in_section, 0u);
         set_state(&arena->places[i], MH__PLACE_FREE);
@@ -84,11 +88,27 @@ int mh__place_free(mh_arena *arena, uint32_t place)
     return (int) sweep_mask(arena, dead);
 }
 
+/* A child that was forked got a place for what it inherited. Then it called exec(), which is the same process
+ * with none of it. */
+void mh__place_forget(mh_arena *arena)
+{
+    uint64_t stale[MH__ARENA_WORDS] = {0};
+    for (uint32_t i = 0; i < MH_ARENA_PLACES; i++) {
+        const mh__place *at = &arena->places[i];
+        if (i != mh_load_rlx(&arena->place) && mh_load_acq(&at->state) == MH__PLACE_TAKEN &&
+            mh_load_rlx(&at->who) == mh_os_self()) {
+            stale[i / 64] |= UINT64_C(1) << (i % 64);
+        }
+    }
+    (void) sweep_mask(arena, stale);
+}
+
 static uint32_t first_free(const mh_arena *arena)
 {
     for (uint32_t i = 0; i < MH_ARENA_PLACES; i++) {
-        if (mh_load_acq(&arena->places[i].state) == MH__PLACE_FREE)
+        if (mh_load_acq(&arena->places[i].state) == MH__PLACE_FREE) {
             return i;
+        }
     }
     return MH_NO_PLACE;
 }
@@ -96,8 +116,9 @@ static uint32_t first_free(const mh_arena *arena)
 static uint32_t find_free(mh_arena *arena)
 {
     uint32_t place = first_free(arena);
-    if (place != MH_NO_PLACE)
+    if (place != MH_NO_PLACE) {
         return place;
+    }
     (void) mh__place_sweep(arena);
     return first_free(arena);
 }
@@ -105,8 +126,9 @@ static uint32_t find_free(mh_arena *arena)
 int mh__place_reserve(mh_arena *arena, uint32_t *place)
 {
     uint32_t found = find_free(arena);
-    if (found == MH_NO_PLACE)
+    if (found == MH_NO_PLACE) {
         return -EAGAIN;
+    }
     mh__place *at = &arena->places[found];
     mh_store_rlx(&at->reserver, mh_os_self());
     mh_store_rlx(&at->who, UINT64_C(0));
@@ -127,30 +149,36 @@ static void take(mh__place *at, uint64_t who)
     MH__TRACE("settle: taken");
 }
 
-/* First the new place is this process's and has its bits, then the old one goes: what is held is held throughout. */
+/* First the new place is this process's and has its bits, then the old one goes: what is held is held
+ * throughout. */
 void mh__place_move(mh_arena *arena, uint32_t place)
 {
     uint32_t old = mh_load_rlx(&arena->place), top = arena->held > 0 ? arena->header->block_top : 0;
     take(&arena->places[place], mh_os_self());
     for (uint32_t i = 0; i < top; i++) {
         mh__block *entry = &arena->blocks[i];
-        if (mh_load_rlx(&arena->local[i]) != 0 && (mh_load_rlx(&entry->word) & MH__BLOCK_STATE) == MH__BLOCK_USED)
+        if (mh_load_rlx(&arena->local[i]) != 0 &&
+            (mh_load_rlx(&entry->word) & MH__BLOCK_STATE) == MH__BLOCK_USED) {
             mh_or_acq_rel(&entry->holder[place / 64], UINT64_C(1) << (place % 64));
+        }
     }
     mh_store_rlx(&arena->place, place);
     mh__section_count_at(&arena->places[place].in_section);
     MH__TRACE("settle: moved");
-    if (old != MH_NO_PLACE && old != place)
+    if (old != MH_NO_PLACE && old != place) {
         (void) mh__place_free(arena, old);
+    }
 }
 
 int mh__place_need(mh_arena *arena)
 {
-    if (mh_load_rlx(&arena->place) != MH_NO_PLACE)
+    if (mh_load_rlx(&arena->place) != MH_NO_PLACE) {
         return 0;
+    }
     uint32_t place = find_free(arena);
-    if (place == MH_NO_PLACE)
+    if (place == MH_NO_PLACE) {
         return -EAGAIN;
+    }
     mh_store_rlx(&arena->places[place].in_section, 0u);
     mh__place_move(arena, place);
     return 0;
@@ -166,14 +194,16 @@ int mh_arena_reserve(mh_arena *arena, uint32_t *place)
 
 void mh_arena_unreserve(mh_arena *arena, uint32_t place)
 {
-    if (place >= MH_ARENA_PLACES)
+    if (place >= MH_ARENA_PLACES) {
         return;
+    }
     mh__arena_lock(arena);
     const mh__place *at = &arena->places[place];
     uint32_t state = mh_load_acq(&at->state);
     int own = state == MH__PLACE_RESERVED && mh_load_rlx(&at->reserver) == mh_os_self();
-    if (own || (state == MH__PLACE_TAKEN && !mh_os_alive(mh_load_rlx(&at->who))))
+    if (own || (state == MH__PLACE_TAKEN && !mh_os_alive(mh_load_rlx(&at->who)))) {
         (void) mh__place_free(arena, place);
+    }
     mh__arena_unlock(arena);
 }
 
@@ -182,10 +212,12 @@ static int settle_self(mh_arena *arena, uint32_t place)
 {
     const mh__place *at = &arena->places[place];
     uint32_t state = mh_load_acq(&at->state);
-    if (place == mh_load_rlx(&arena->place))
+    if (place == mh_load_rlx(&arena->place)) {
         return 0;
-    if (state == MH__PLACE_FREE || (state == MH__PLACE_TAKEN && mh_load_rlx(&at->who) != mh_os_self()))
+    }
+    if (state == MH__PLACE_FREE || (state == MH__PLACE_TAKEN && mh_load_rlx(&at->who) != mh_os_self())) {
         return MH_E_LOST;
+    }
     mh__place_move(arena, place);
     return 0;
 }
@@ -195,18 +227,21 @@ static int settle_child(mh_arena *arena, uint32_t place, int pid)
     mh__place *at = &arena->places[place];
     uint32_t state = mh_load_acq(&at->state);
     uint64_t who = (mh_os_start_time(pid) & UINT32_MAX) << 32 | (uint32_t) pid;
-    if (state == MH__PLACE_TAKEN)
+    if (state == MH__PLACE_TAKEN) {
         return mh_load_rlx(&at->who) == who ? 0 : MH_E_STATE;
-    if (state != MH__PLACE_RESERVED || mh_load_rlx(&at->reserver) != mh_os_self())
+    }
+    if (state != MH__PLACE_RESERVED || mh_load_rlx(&at->reserver) != mh_os_self()) {
         return MH_E_STATE;
+    }
     take(at, who);
     return 0;
 }
 
 int mh_arena_settle(mh_arena *arena, uint32_t place, int pid)
 {
-    if (place >= MH_ARENA_PLACES || pid <= 0)
+    if (place >= MH_ARENA_PLACES || pid <= 0) {
         return -EINVAL;
+    }
     mh__arena_lock(arena);
     int rc = pid == mh_os_pid() ? settle_self(arena, place) : settle_child(arena, place, pid);
     mh__arena_unlock(arena);
@@ -220,10 +255,12 @@ uint32_t mh_arena_place(const mh_arena *arena)
 
 int mh_arena_in_section(const mh_arena *arena, uint32_t place)
 {
-    if (place >= MH_ARENA_PLACES)
+    if (place >= MH_ARENA_PLACES) {
         return -EINVAL;
-    if (mh_load_acq(&arena->places[place].state) != MH__PLACE_TAKEN)
+    }
+    if (mh_load_acq(&arena->places[place].state) != MH__PLACE_TAKEN) {
         return -ESRCH;
+    }
     return (int) mh_load_acq(&arena->places[place].in_section);
 }
 

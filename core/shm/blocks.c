@@ -1,7 +1,8 @@
 /* core/shm/blocks.c - blocks of the arena: to get one, to hold it, to let it go.
  *
- * A hold is a count in this process and one bit for all its threads in the block. Only where the count leaves or reaches 0 is
- * the bit touched, under the locks. The bit is set before whatever it protects against can happen, and cleared after. */
+ * A hold is a count in this process and one bit for all its threads in the block. Only where the count leaves
+ * or reaches 0 is the bit touched, under the locks. The bit is set before whatever it protects against can
+ * happen, and cleared after. */
 #include <errno.h>
 
 #include "core/shm/arena.h"
@@ -14,23 +15,27 @@ static uint64_t bit_of(uint32_t place)
 int mh__block_is_unheld(const mh__block *entry)
 {
     uint64_t any = 0;
-    for (uint32_t i = 0; i < MH__ARENA_WORDS; i++)
+    for (uint32_t i = 0; i < MH__ARENA_WORDS; i++) {
         any |= mh_load_rlx(&entry->holder[i]);
+    }
     return any == 0;
 }
 
 mh__block *mh__block_find(const mh_arena *arena, mh_block block)
 {
     uint64_t index = (block & UINT32_MAX) - 1; /* of 0: past the end */
-    if (index >= arena->block_max)
+    if (index >= arena->block_max) {
         return NULL;
+    }
     mh__block *entry = &arena->blocks[index];
     uint64_t word = mh_load_acq(&entry->word); /* pairs with the commit in blocks_space.c */
-    if (word != ((block & ~(uint64_t) UINT32_MAX) | MH__BLOCK_USED))
+    if (word != ((block & ~(uint64_t) UINT32_MAX) | MH__BLOCK_USED)) {
         return NULL;
+    }
     uint64_t extent = mh_load_rlx(&entry->extent);
-    if ((uint64_t) mh__extent_first(extent) + mh__extent_pages(extent) > arena->heap_pages)
+    if ((uint64_t) mh__extent_first(extent) + mh__extent_pages(extent) > arena->heap_pages) {
         return NULL;
+    }
     return entry;
 }
 
@@ -52,8 +57,9 @@ void mh__block_claim(mh_arena *arena, uint32_t index)
 
 int mh_block_alloc(mh_arena *arena, size_t size, mh_block *block)
 {
-    if (size == 0)
+    if (size == 0) {
         return -EINVAL;
+    }
     uint64_t pages = size / arena->page + (size % arena->page != 0);
     mh__arena_lock(arena);
     int rc = mh__place_need(arena);
@@ -61,8 +67,9 @@ int mh_block_alloc(mh_arena *arena, size_t size, mh_block *block)
     if (index != MH__ARENA_NONE) {
         uint32_t place = mh_load_rlx(&arena->place);
         mh__block *entry = &arena->blocks[index];
-        for (uint32_t i = 0; i < MH__ARENA_WORDS; i++)
+        for (uint32_t i = 0; i < MH__ARENA_WORDS; i++) {
             mh_store_rlx(&entry->holder[i], i == place / 64 ? bit_of(place) : 0);
+        }
         MH__TRACE("alloc: bit set");
         *block = mh__space_commit(arena, index);
         mh_store_rlx(&arena->local[index], 1u);
@@ -88,17 +95,22 @@ size_t mh_block_size(mh_arena *arena, mh_block block)
 
 int mh_block_of(mh_arena *arena, const void *address, mh_block *block, size_t *offset)
 {
-    uintptr_t at = (uintptr_t) address - (uintptr_t) arena->heap; /* below the heap: wraps, and is too large */
-    if (at >= arena->heap_pages * arena->page)
+    uintptr_t at = (uintptr_t) address -
+                   (uintptr_t) arena->heap; /* below the heap: wraps, and is too large */
+    if (at >= arena->heap_pages * arena->page) {
         return -ENOENT;
+    }
     uint64_t page = at / arena->page;
     uint32_t index = arena->map[page];
-    if (index >= arena->block_max)
+    if (index >= arena->block_max) {
         return -ENOENT;
-    uint64_t word = mh_load_acq(&arena->blocks[index].word), extent = mh_load_rlx(&arena->blocks[index].extent);
+    }
+    uint64_t word = mh_load_acq(&arena->blocks[index].word),
+             extent = mh_load_rlx(&arena->blocks[index].extent);
     if ((word & MH__BLOCK_STATE) != MH__BLOCK_USED || page < mh__extent_first(extent) ||
-        page - mh__extent_first(extent) >= mh__extent_pages(extent))
+        page - mh__extent_first(extent) >= mh__extent_pages(extent)) {
         return -ENOENT;
+    }
     *block = (word & ~(uint64_t) UINT32_MAX) | (index + 1);
     *offset = at - mh__extent_first(extent) * arena->page;
     return 0;
@@ -109,8 +121,9 @@ static int change_count(_Atomic(uint32_t) *count, uint32_t least, int by)
 {
     uint32_t seen = mh_load_rlx(count);
     while (seen > least) {
-        if (mh_cas_acq_rel(count, &seen, by > 0 ? seen + 1 : seen - 1))
+        if (mh_cas_acq_rel(count, &seen, by > 0 ? seen + 1 : seen - 1)) {
             return 1;
+        }
     }
     return 0;
 }
@@ -118,29 +131,35 @@ static int change_count(_Atomic(uint32_t) *count, uint32_t least, int by)
 int mh_block_hold(mh_arena *arena, mh_block block)
 {
     mh__block *entry = mh__block_find(arena, block);
-    if (entry == NULL)
+    if (entry == NULL) {
         return MH_E_LOST;
-    if (change_count(&arena->local[index_of(arena, entry)], 0, 1))
+    }
+    if (change_count(&arena->local[index_of(arena, entry)], 0, 1)) {
         return 0;
+    }
     mh__arena_lock(arena);
     int rc = mh__block_find(arena, block) == NULL ? MH_E_LOST : mh__place_need(arena);
-    if (rc == 0)
+    if (rc == 0) {
         mh__block_claim(arena, index_of(arena, entry));
+    }
     mh__arena_unlock(arena);
     return rc;
 }
 
 int mh_block_hold_for(mh_arena *arena, mh_block block, uint32_t place)
 {
-    if (place >= MH_ARENA_PLACES)
+    if (place >= MH_ARENA_PLACES) {
         return -EINVAL;
+    }
     mh__arena_lock(arena);
     mh__block *entry = mh__block_find(arena, block);
     int rc = entry == NULL ? MH_E_LOST : 0;
-    if (rc == 0 && mh_load_rlx(&arena->places[place].state) == MH__PLACE_FREE)
+    if (rc == 0 && mh_load_rlx(&arena->places[place].state) == MH__PLACE_FREE) {
         rc = MH_E_STATE;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         mh_or_acq_rel(&entry->holder[place / 64], bit_of(place));
+    }
     mh__arena_unlock(arena);
     return rc;
 }
@@ -149,30 +168,36 @@ int mh_block_hold_for(mh_arena *arena, mh_block block, uint32_t place)
 static void drop_last(mh_arena *arena, mh__block *entry)
 {
     uint32_t index = index_of(arena, entry), place = mh_load_rlx(&arena->place);
-    if (mh_sub_acq_rel(&arena->local[index], 1u) != 1)
+    if (mh_sub_acq_rel(&arena->local[index], 1u) != 1) {
         return; /* another thread took a hold meanwhile */
+    }
     arena->held--;
-    if (place != MH_NO_PLACE)
+    if (place != MH_NO_PLACE) {
         mh_and_acq_rel(&entry->holder[place / 64], ~bit_of(place));
+    }
     MH__TRACE("drop: bit cleared");
-    if (entry->messages == 0 && mh__block_is_unheld(entry))
+    if (entry->messages == 0 && mh__block_is_unheld(entry)) {
         mh__space_put(arena, index);
+    }
 }
 
 void mh_block_drop(mh_arena *arena, mh_block block)
 {
     mh__block *entry = mh__block_find(arena, block);
-    if (entry == NULL || mh_load_rlx(&arena->local[index_of(arena, entry)]) == 0)
+    if (entry == NULL || mh_load_rlx(&arena->local[index_of(arena, entry)]) == 0) {
         mh_os_panic("mh_block_drop", arena, "this process does not hold that block");
-    if (change_count(&arena->local[index_of(arena, entry)], 1, -1))
+    }
+    if (change_count(&arena->local[index_of(arena, entry)], 1, -1)) {
         return;
+    }
     mh__guard_enter(&arena->crossing);
     mh__arena_lock_shared(arena);
     drop_last(arena, entry);
     int idle = mh__space_is_idle(arena);
     mh__arena_unlock_shared(arena);
-    if (idle)
+    if (idle) {
         mh__space_relieve(arena);
+    }
     mh__guard_leave(&arena->crossing);
 }
 
@@ -183,14 +208,17 @@ uint32_t mh_arena_reconcile(mh_arena *arena)
     uint32_t place = mh_load_rlx(&arena->place), top = place == MH_NO_PLACE ? 0 : arena->header->block_top;
     for (uint32_t i = 0; i < top; i++) {
         mh__block *entry = &arena->blocks[i];
-        if ((mh_load_rlx(&entry->word) & MH__BLOCK_STATE) != MH__BLOCK_USED || mh_load_rlx(&arena->local[i]) != 0 ||
-            (mh_load_rlx(&entry->holder[place / 64]) & bit_of(place)) == 0)
+        if ((mh_load_rlx(&entry->word) & MH__BLOCK_STATE) != MH__BLOCK_USED ||
+            mh_load_rlx(&arena->local[i]) != 0 ||
+            (mh_load_rlx(&entry->holder[place / 64]) & bit_of(place)) == 0) {
             continue;
+        }
         count++;
         mh_and_acq_rel(&entry->holder[place / 64], ~bit_of(place));
         MH__TRACE("reconcile: bit cleared");
-        if (entry->messages == 0 && mh__block_is_unheld(entry))
+        if (entry->messages == 0 && mh__block_is_unheld(entry)) {
             mh__space_put(arena, i);
+        }
     }
     mh__arena_unlock(arena);
     return count;

@@ -1,12 +1,13 @@
 /* core/shm/blocks_space.c - the arena's heap: which pages are whose.
  *
- * Requests are rounded up to size classes, four to each doubling. A freed block keeps its pages and goes to the front of
- * its class's list, so the next one of that size finds them warm; fresh pages cost four to five times as much. Memory
- * comes, in this order, from: the class, warm then cold; the untouched end of the heap; a larger free block, split. Only when
- * all fails are neighbours merged, for all of the heap at once - by the same code that repairs it after a death.
+ * Requests are rounded up to size classes, four to each doubling. A freed block keeps its pages and goes to
+ * the front of its class's list, so the next one of that size finds them warm; fresh pages cost four to five
+ * times as much. Memory comes, in this order, from: the class, warm then cold; the untouched end of the heap;
+ * a larger free block, split. Only when all fails are neighbours merged, for all of the heap at once - by the
+ * same code that repairs it after a death.
  *
- * A split shrinks the block before it makes the rest a block of its own. A kill between the two leaves pages that belong to
- * nobody, which the rebuild finds as a gap. */
+ * A split shrinks the block before it makes the rest a block of its own. A kill between the two leaves pages
+ * that belong to nobody, which the rebuild finds as a gap. */
 #include <stdlib.h>
 
 #include "core/shm/arena.h"
@@ -25,11 +26,13 @@ static uint32_t log2_of(uint64_t n)
     return log;
 }
 
-/* The bin whose size is the largest that is not above `pages`: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ... */
+/* The bin whose size is the largest that is not above `pages`: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ...
+ * */
 static uint32_t bin_of(uint64_t pages)
 {
-    if (pages < 4)
+    if (pages < 4) {
         return (uint32_t) pages;
+    }
     uint32_t log = log2_of(pages);
     return 4 * (log - 1) + (uint32_t) (pages >> (log - 2) & 3);
 }
@@ -37,8 +40,9 @@ static uint32_t bin_of(uint64_t pages)
 /* The size of the smallest class that holds `pages`. */
 static uint64_t class_of(uint64_t pages)
 {
-    if (pages <= 4)
+    if (pages <= 4) {
         return pages;
+    }
     uint32_t shift = log2_of(pages - 1) - 2;
     return (((pages - 1) >> shift) + 1) << shift;
 }
@@ -52,27 +56,31 @@ static void push(mh_arena *arena, uint32_t index)
     uint32_t *list = &header->bin[warm][bin_of(pages)];
     entry->next = *list;
     *list = index;
-    if (warm)
+    if (warm) {
         header->idle_pages += pages;
+    }
 }
 
 static uint32_t pop(mh_arena *arena, uint32_t warm, uint32_t bin)
 {
     mh__arena_header *header = arena->header;
     uint32_t index = header->bin[warm][bin];
-    if (index == MH__ARENA_NONE)
+    if (index == MH__ARENA_NONE) {
         return index;
+    }
     mh__block *entry = &arena->blocks[index];
     header->bin[warm][bin] = entry->next;
-    if (warm)
+    if (warm) {
         header->idle_pages -= mh__extent_pages(mh_load_rlx(&entry->extent));
+    }
     return index;
 }
 
 static void set_state(mh__block *entry, uint32_t state)
 {
     uint64_t word = mh_load_rlx(&entry->word);
-    mh_store_rel(&entry->word, (word & ~(uint64_t) MH__BLOCK_STATE) | state); /* pairs with mh__block_find() */
+    mh_store_rel(&entry->word,
+                 (word & ~(uint64_t) MH__BLOCK_STATE) | state); /* pairs with mh__block_find() */
 }
 
 /* An entry of the table without memory. */
@@ -83,8 +91,9 @@ static uint32_t new_entry(mh_arena *arena)
     if (index != MH__ARENA_NONE) {
         header->void_list = arena->blocks[index].next;
     } else {
-        if (header->block_top >= arena->block_max)
+        if (header->block_top >= arena->block_max) {
             return MH__ARENA_NONE;
+        }
         index = header->block_top;
         header->block_top = index + 1;
     }
@@ -96,11 +105,13 @@ static uint32_t new_entry(mh_arena *arena)
 static uint32_t carve(mh_arena *arena, uint64_t pages)
 {
     mh__arena_header *header = arena->header;
-    if (pages > arena->heap_pages - header->heap_top)
+    if (pages > arena->heap_pages - header->heap_top) {
         return MH__ARENA_NONE;
+    }
     uint32_t index = new_entry(arena);
-    if (index == MH__ARENA_NONE)
+    if (index == MH__ARENA_NONE) {
         return index;
+    }
     mh_store_rel(&arena->blocks[index].extent, mh__extent(header->heap_top, (uint32_t) pages));
     header->heap_top += (uint32_t) pages;
     MH__TRACE("space: carved");
@@ -114,8 +125,9 @@ static void split(mh_arena *arena, uint32_t index, uint64_t pages)
     uint64_t extent = mh_load_rlx(&entry->extent);
     uint32_t rest = mh__extent_pages(extent) - (uint32_t) pages;
     uint32_t other = rest > 0 ? new_entry(arena) : MH__ARENA_NONE;
-    if (other == MH__ARENA_NONE)
+    if (other == MH__ARENA_NONE) {
         return;
+    }
     mh_store_rel(&entry->extent, mh__extent(mh__extent_first(extent), (uint32_t) pages));
     MH__TRACE("space: shrunk");
     mh__block *second = &arena->blocks[other];
@@ -144,10 +156,12 @@ static uint32_t from_larger(mh_arena *arena, uint64_t pages)
 static uint32_t find(mh_arena *arena, uint64_t pages)
 {
     uint32_t bin = bin_of(pages), index = pop(arena, 1, bin);
-    if (index == MH__ARENA_NONE)
+    if (index == MH__ARENA_NONE) {
         index = pop(arena, 0, bin);
-    if (index == MH__ARENA_NONE)
+    }
+    if (index == MH__ARENA_NONE) {
         index = carve(arena, pages);
+    }
     return index != MH__ARENA_NONE ? index : from_larger(arena, pages);
 }
 
@@ -165,8 +179,9 @@ static void cool(mh_arena *arena, uint32_t index)
 static uint32_t largest_warm(mh_arena *arena)
 {
     for (uint32_t bin = MH__ARENA_BINS; bin-- > 0;) {
-        if (arena->header->bin[1][bin] != MH__ARENA_NONE)
+        if (arena->header->bin[1][bin] != MH__ARENA_NONE) {
             return pop(arena, 1, bin);
+        }
     }
     return MH__ARENA_NONE;
 }
@@ -176,8 +191,9 @@ static uint64_t limit_pages(mh_arena *arena, uint64_t wanted)
 {
     mh__arena_header *header = arena->header;
     uint64_t fixed = mh_load_rlx(&header->limit);
-    if (fixed != 0)
+    if (fixed != 0) {
         return fixed / arena->page;
+    }
     if (wanted > header->automatic) {
         uint64_t room = mh_os_memory_limit() / arena->page;
         header->automatic = header->used_pages + header->idle_pages + room / 4 * 3;
@@ -190,14 +206,17 @@ static int make_room(mh_arena *arena, uint64_t pages)
 {
     mh__arena_header *header = arena->header;
     uint64_t limit = limit_pages(arena, header->used_pages + pages);
-    if (pages > limit || header->used_pages > limit - pages)
+    if (pages > limit || header->used_pages > limit - pages) {
         return 0;
-    if (header->bin[1][bin_of(pages)] != MH__ARENA_NONE)
+    }
+    if (header->bin[1][bin_of(pages)] != MH__ARENA_NONE) {
         return 1; /* warm already: no page more */
+    }
     while (header->used_pages + header->idle_pages + pages > limit) {
         uint32_t index = largest_warm(arena);
-        if (index == MH__ARENA_NONE)
+        if (index == MH__ARENA_NONE) {
             break;
+        }
         cool(arena, index);
         push(arena, index);
     }
@@ -208,11 +227,13 @@ static void show_in_map(mh_arena *arena, uint32_t index)
 {
     mh__block *entry = &arena->blocks[index];
     uint64_t extent = mh_load_rlx(&entry->extent);
-    if (entry->mapped == extent)
+    if (entry->mapped == extent) {
         return;
+    }
     entry->mapped = 0;
-    for (uint32_t i = 0; i < mh__extent_pages(extent); i++)
+    for (uint32_t i = 0; i < mh__extent_pages(extent); i++) {
         arena->map[mh__extent_first(extent) + i] = index;
+    }
     entry->mapped = extent;
 }
 
@@ -221,10 +242,12 @@ static void merge(mh_arena *arena)
 {
     for (uint32_t i = 0; i < arena->header->block_top; i++) {
         mh__block *entry = &arena->blocks[i];
-        if ((mh_load_rlx(&entry->word) & MH__BLOCK_STATE) != MH__BLOCK_FREE)
+        if ((mh_load_rlx(&entry->word) & MH__BLOCK_STATE) != MH__BLOCK_FREE) {
             continue;
-        if (entry->flags & MH__BLOCK_WARM)
+        }
+        if (entry->flags & MH__BLOCK_WARM) {
             cool(arena, i);
+        }
         set_state(entry, MH__BLOCK_VOID);
         MH__TRACE("space: merging");
     }
@@ -234,19 +257,23 @@ static void merge(mh_arena *arena)
 uint32_t mh__space_take(mh_arena *arena, uint64_t wanted)
 {
     uint64_t pages = wanted <= arena->heap_pages ? class_of(wanted) : UINT64_MAX;
-    if (pages > arena->heap_pages)
+    if (pages > arena->heap_pages) {
         return MH__ARENA_NONE;
-    if (!make_room(arena, pages) && (mh__place_sweep(arena) == 0 || !make_room(arena, pages)))
+    }
+    if (!make_room(arena, pages) && (mh__place_sweep(arena) == 0 || !make_room(arena, pages))) {
         return MH__ARENA_NONE;
+    }
     uint32_t index = find(arena, pages);
-    if (index == MH__ARENA_NONE && mh__place_sweep(arena) > 0)
+    if (index == MH__ARENA_NONE && mh__place_sweep(arena) > 0) {
         index = find(arena, pages);
+    }
     if (index == MH__ARENA_NONE) {
         merge(arena);
         index = find(arena, pages);
     }
-    if (index == MH__ARENA_NONE)
+    if (index == MH__ARENA_NONE) {
         return index;
+    }
     show_in_map(arena, index);
     return index;
 }
@@ -255,8 +282,9 @@ uint64_t mh__space_commit(mh_arena *arena, uint32_t index)
 {
     mh__block *entry = &arena->blocks[index];
     uint64_t generation = (mh_load_rlx(&entry->word) >> 32) + 1;
-    if (generation > UINT32_MAX)
+    if (generation > UINT32_MAX) {
         generation = 1; /* a handle of four milliards ago would be taken for this one */
+    }
     entry->flags = 0;
     entry->messages = 0;
     arena->header->used_blocks++;
@@ -271,8 +299,9 @@ void mh__space_put(mh_arena *arena, uint32_t index)
 {
     mh__arena_header *header = arena->header;
     mh__block *entry = &arena->blocks[index];
-    if (entry->flags & MH__BLOCK_BOX)
+    if (entry->flags & MH__BLOCK_BOX) {
         header->orphans = 1;
+    }
     set_state(entry, MH__BLOCK_FREE);
     MH__TRACE("space: freed");
     header->used_blocks--;
@@ -287,22 +316,25 @@ static uint64_t most_idle(mh_arena *arena)
     return share > least ? share : least;
 }
 
-/* More idle than a quarter of the limit: take the largest out of its list and give its pages back, without the shared lock, for that
- * takes milliseconds. Meanwhile it is a used block that this process holds, and a kill leaves it to the sweep. */
+/* More idle than a quarter of the limit: take the largest out of its list and give its pages back, without
+ * the shared lock, for that takes milliseconds. Meanwhile it is a used block that this process holds, and a
+ * kill leaves it to the sweep. */
 void mh__space_relieve(mh_arena *arena)
 {
     for (;;) {
         mh__arena_lock_shared(arena);
         mh__arena_header *header = arena->header;
         uint64_t most = most_idle(arena), place = mh_load_rlx(&arena->place);
-        uint32_t index = header->idle_pages > most && place != MH_NO_PLACE ? largest_warm(arena) : MH__ARENA_NONE;
+        uint32_t index = header->idle_pages > most && place != MH_NO_PLACE ? largest_warm(arena)
+                                                                           : MH__ARENA_NONE;
         if (index == MH__ARENA_NONE) {
             mh__arena_unlock_shared(arena);
             return;
         }
         mh__block *entry = &arena->blocks[index];
-        for (uint32_t i = 0; i < MH__ARENA_WORDS; i++)
+        for (uint32_t i = 0; i < MH__ARENA_WORDS; i++) {
             mh_store_rlx(&entry->holder[i], i == place / 64 ? UINT64_C(1) << (place % 64) : 0);
+        }
         mh__space_commit(arena, index);
         MH__TRACE("relieve: taken out");
         mh__arena_unlock_shared(arena);
@@ -329,15 +361,17 @@ static void clear_derived(mh__arena_header *header)
     header->used_pages = header->idle_pages = 0;
     header->void_list = MH__ARENA_NONE;
     header->orphans = 1; /* a look too many costs little */
-    for (uint32_t bin = 0; bin < MH__ARENA_BINS; bin++)
+    for (uint32_t bin = 0; bin < MH__ARENA_BINS; bin++) {
         header->bin[0][bin] = header->bin[1][bin] = MH__ARENA_NONE;
+    }
 }
 
 static void rebuild_one(mh_arena *arena, uint32_t index)
 {
     mh__arena_header *header = arena->header;
     mh__block *entry = &arena->blocks[index];
-    uint64_t extent = mh_load_rlx(&entry->extent), end = (uint64_t) mh__extent_first(extent) + mh__extent_pages(extent);
+    uint64_t extent = mh_load_rlx(&entry->extent),
+             end = (uint64_t) mh__extent_first(extent) + mh__extent_pages(extent);
     uint32_t state = (uint32_t) mh_load_rlx(&entry->word) & MH__BLOCK_STATE;
     if (state == MH__BLOCK_VOID || extent >> 32 == 0 || end > arena->heap_pages) {
         set_state(entry, MH__BLOCK_VOID);
@@ -345,12 +379,14 @@ static void rebuild_one(mh_arena *arena, uint32_t index)
         header->void_list = index;
         return;
     }
-    if (header->heap_top < end)
+    if (header->heap_top < end) {
         header->heap_top = (uint32_t) end;
+    }
     header->used_blocks++;
     header->used_pages += mh__extent_pages(extent);
-    if (state == MH__BLOCK_FREE || (entry->messages == 0 && mh__block_is_unheld(entry)))
+    if (state == MH__BLOCK_FREE || (entry->messages == 0 && mh__block_is_unheld(entry))) {
         mh__space_put(arena, index);
+    }
 }
 
 static int by_first_page(const void *a, const void *b)
@@ -362,8 +398,9 @@ static int by_first_page(const void *a, const void *b)
 static void add_gap(mh_arena *arena, uint64_t first, uint64_t end)
 {
     uint32_t index = first < end ? new_entry(arena) : MH__ARENA_NONE;
-    if (index == MH__ARENA_NONE)
+    if (index == MH__ARENA_NONE) {
         return;
+    }
     mh_store_rel(&arena->blocks[index].extent, mh__extent((uint32_t) first, (uint32_t) (end - first)));
     arena->blocks[index].flags = MH__BLOCK_WARM; /* nobody knows */
     set_state(&arena->blocks[index], MH__BLOCK_FREE);
@@ -371,16 +408,19 @@ static void add_gap(mh_arena *arena, uint64_t first, uint64_t end)
     push(arena, index);
 }
 
-/* Pages below the top that belong to no block become blocks. Without memory to sort in, they wait for the next time. */
+/* Pages below the top that belong to no block become blocks. Without memory to sort in, they wait for the
+ * next time. */
 static void find_gaps(mh_arena *arena)
 {
     uint32_t top = arena->header->block_top, count = 0;
     uint64_t end = 0, *extents = malloc((size_t) (top > 0 ? top : 1) * sizeof *extents);
-    if (extents == NULL)
+    if (extents == NULL) {
         return;
+    }
     for (uint32_t i = 0; i < top; i++) {
-        if ((mh_load_rlx(&arena->blocks[i].word) & MH__BLOCK_STATE) != MH__BLOCK_VOID)
+        if ((mh_load_rlx(&arena->blocks[i].word) & MH__BLOCK_STATE) != MH__BLOCK_VOID) {
             extents[count++] = mh_load_rlx(&arena->blocks[i].extent);
+        }
     }
     qsort(extents, count, sizeof *extents, by_first_page);
     for (uint32_t i = 0; i < count; i++) {
@@ -395,8 +435,9 @@ void mh__space_rebuild(mh_arena *arena)
     mh__arena_header *header = arena->header;
     clear_derived(header);
     mh__parcel_recount(arena);
-    for (uint32_t i = 0; i < header->block_top; i++)
+    for (uint32_t i = 0; i < header->block_top; i++) {
         rebuild_one(arena, i);
+    }
     MH__TRACE("rebuild: lists");
     find_gaps(arena);
 }

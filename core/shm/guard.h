@@ -1,6 +1,6 @@
-/* core/shm/guard.h - a lock between the threads of this process alone, for bookkeeping: no deadline, no signal hook, no end by
- * terminate(). Not counted as a shared section, for a process that is stopped with it stops nobody else; so it may be held
- * across fork(), and released on both sides. */
+/* core/shm/guard.h - a lock between the threads of this process alone, for bookkeeping: no deadline, no
+ * signal hook, no end by terminate(). Not counted as a shared section, for a process that is stopped with it
+ * stops nobody else; so it may be held across fork(), and released on both sides. */
 #ifndef MH_SHM_GUARD_H
 #define MH_SHM_GUARD_H
 

@@ -10,7 +10,8 @@
 struct mh_segment {
     char *address;
     size_t total;
-    size_t user; /* offset of the user's bytes: what the header said when it was checked, not what it says now */
+    size_t
+        user; /* offset of the user's bytes: what the header said when it was checked, not what it says now */
     uint64_t id;
     int fd;
 };
@@ -35,8 +36,9 @@ static size_t header_bytes(void)
 static int total_for(size_t size, size_t *total)
 {
     size_t page = mh_os_page(), extra = header_bytes() + page - 1;
-    if (size == 0 || size > (size_t) INT64_MAX - extra)
+    if (size == 0 || size > (size_t) INT64_MAX - extra) {
         return -EINVAL;
+    }
     *total = (size + extra) / page * page;
     return 0;
 }
@@ -75,8 +77,9 @@ static int make(int fd, size_t total, uint32_t kind, mh_segment **segment)
 {
     mh_segment *made;
     int rc = take(fd, total, &made);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     made->user = header_bytes();
     made->id = mh__shm_new_id();
     write_header(made->address, total, kind, made->id);
@@ -88,20 +91,23 @@ int mh_segment_create(size_t size, uint32_t kind, mh_segment **segment)
 {
     size_t total = 0;
     int rc = total_for(size, &total);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     int fd = mh_os_memfd("manyhands", total, 1);
     return fd < 0 ? fd : make(fd, total, kind, segment);
 }
 
 int mh_segment_reserve(size_t size, size_t least, uint32_t kind, mh_segment **segment)
 {
-    if (least == 0 || size < least)
+    if (least == 0 || size < least) {
         return -EINVAL;
+    }
     for (;;) {
         int rc = mh_segment_create(size, kind, segment);
-        if ((rc != -ENOMEM && rc != -EFBIG && rc != -ENOSPC && rc != -EINVAL) || size == least)
+        if ((rc != -ENOMEM && rc != -EFBIG && rc != -ENOSPC && rc != -EINVAL) || size == least) {
             return rc;
+        }
         size = size / 2 > least ? size / 2 : least;
     }
 }
@@ -109,11 +115,13 @@ int mh_segment_reserve(size_t size, size_t least, uint32_t kind, mh_segment **se
 static int check_name(const char *name)
 {
     size_t length = name != NULL ? strlen(name) : 0;
-    if (length == 0 || length > 250 || name[0] == '.')
+    if (length == 0 || length > 250 || name[0] == '.') {
         return -EINVAL;
+    }
     for (size_t i = 0; i < length; i++) {
-        if (name[i] == '/' || name[i] <= ' ' || name[i] > '~')
+        if (name[i] == '/' || name[i] <= ' ' || name[i] > '~') {
             return -EINVAL;
+        }
     }
     return 0;
 }
@@ -122,16 +130,20 @@ int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_seg
 {
     size_t total = 0;
     int rc = check_name(name);
-    if (rc == 0)
+    if (rc == 0) {
         rc = total_for(size, &total);
-    if (rc < 0)
+    }
+    if (rc < 0) {
         return rc;
+    }
     int fd = mh_os_shm_create(name, total);
-    if (fd < 0)
+    if (fd < 0) {
         return fd;
+    }
     rc = make(fd, total, kind, segment);
-    if (rc < 0)
+    if (rc < 0) {
         (void) mh_os_shm_unlink(name);
+    }
     return rc;
 }
 
@@ -159,16 +171,20 @@ static void read_info(const mh__segment_header *header, mh_segment_info *info)
     info->library[sizeof info->library - 1] = '\0';
 }
 
-/* Is there a header at all? Where a named segment's maker is still at it (or was killed at it), the magic is 0. */
+/* Is there a header at all? Where a named segment's maker is still at it (or was killed at it), the magic is
+ * 0. */
 static int check_magic(mh__segment_header *header)
 {
     uint64_t magic = mh_load_acq(&header->magic); /* pairs with the store in write_header() */
-    if (magic == 0)
+    if (magic == 0) {
         return -EAGAIN;
-    if (magic == MH__SEGMENT_MAGIC && header->order == MH__SEGMENT_ORDER)
+    }
+    if (magic == MH__SEGMENT_MAGIC && header->order == MH__SEGMENT_ORDER) {
         return 0;
-    if (magic == swap64(MH__SEGMENT_MAGIC) && header->order == swap32(MH__SEGMENT_ORDER))
+    }
+    if (magic == swap64(MH__SEGMENT_MAGIC) && header->order == swap32(MH__SEGMENT_ORDER)) {
         return 0;
+    }
     return MH_E_CORRUPT;
 }
 
@@ -177,19 +193,24 @@ static int map_header(int fd, uint64_t *size, mh__segment_header **header)
 {
     void *address = NULL;
     int rc = mh_os_fd_size(fd, size);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
-    if (*size == 0)
+    }
+    if (*size == 0) {
         return -EAGAIN;
-    if (*size < header_bytes())
+    }
+    if (*size < header_bytes()) {
         return MH_E_CORRUPT;
+    }
     rc = mh_os_map(fd, header_bytes(), &address);
-    if (rc < 0)
+    if (rc < 0) {
         return rc == -ENODEV ? MH_E_CORRUPT : rc;
+    }
     *header = address;
     rc = check_magic(*header);
-    if (rc < 0)
+    if (rc < 0) {
         mh_os_unmap(address, header_bytes());
+    }
     return rc;
 }
 
@@ -198,8 +219,9 @@ int mh_segment_inspect(int fd, mh_segment_info *info)
     uint64_t size;
     mh__segment_header *header = NULL;
     int rc = map_header(fd, &size, &header);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     read_info(header, info);
     mh_os_unmap(header, header_bytes());
     return 0;
@@ -209,8 +231,9 @@ int mh_segment_inspect_named(const char *name, mh_segment_info *info)
 {
     int rc = check_name(name);
     int fd = rc < 0 ? rc : mh_os_shm_open(name);
-    if (fd < 0)
+    if (fd < 0) {
         return fd;
+    }
     rc = mh_segment_inspect(fd, info);
     mh_os_close(fd);
     return rc;
@@ -221,13 +244,16 @@ static int check_header(const mh__segment_header *header, uint64_t size, uint32_
 {
     mh_segment_info info;
     read_info(header, &info);
-    if (info.foreign || info.layout != MH_LAYOUT || info.pointer_size != sizeof(void *))
+    if (info.foreign || info.layout != MH_LAYOUT || info.pointer_size != sizeof(void *)) {
         return MH_E_LAYOUT;
+    }
     uint64_t user = header->user;
-    if (info.total != size || size > (uint64_t) INT64_MAX || info.id == 0)
+    if (info.total != size || size > (uint64_t) INT64_MAX || info.id == 0) {
         return MH_E_CORRUPT;
-    if (user != header_bytes() || user >= size)
+    }
+    if (user != header_bytes() || user >= size) {
         return MH_E_CORRUPT;
+    }
     return kind != 0 && info.kind != kind ? MH_E_CORRUPT : 0;
 }
 
@@ -248,8 +274,9 @@ static int attach(int fd, uint32_t kind, mh_segment **segment)
     }
     mh_segment *made;
     rc = take(fd, (size_t) size, &made);
-    if (rc < 0)
+    if (rc < 0) {
         return rc;
+    }
     made->user = header_bytes();
     made->id = id;
     *segment = made;
@@ -271,8 +298,9 @@ int mh_segment_attach(int fd, uint32_t kind, mh_segment **segment)
 
 void mh_segment_close(mh_segment *segment)
 {
-    if (segment == NULL)
+    if (segment == NULL) {
         return;
+    }
     mh_os_unmap(segment->address, segment->total);
     mh_os_close(segment->fd);
     free(segment);
@@ -307,8 +335,9 @@ uint64_t mh_segment_id(const mh_segment *segment)
 int mh_segment_discard(mh_segment *segment, size_t offset, size_t size)
 {
     size_t page = mh_os_page(), room = mh_segment_size(segment);
-    if (offset > room || size > room - offset)
+    if (offset > room || size > room - offset) {
         return -EINVAL;
+    }
     size_t first = (offset + page - 1) / page * page, end = (offset + size) / page * page;
     return first >= end ? 0 : mh_os_discard(segment->fd, segment->user + first, end - first);
 }

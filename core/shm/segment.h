@@ -5,7 +5,8 @@
 #include "core/os/atomic.h"
 #include "manyhands/segment.h"
 
-/* The kinds of segments that manyhands makes for itself; a user's own tags should not begin with these letters. */
+/* The kinds of segments that manyhands makes for itself; a user's own tags should not begin with these
+ * letters. */
 #define MH__KIND_SLAB 0x6d687331u    /* "mhs1" */
 #define MH__KIND_ARENA 0x6d686131u   /* "mha1" */
 #define MH__KIND_CHANNEL 0x6d686331u /* "mhc1" */

@@ -1,9 +1,10 @@
-/* core/shm/slab.c - see manyhands/slab.h. Which slots are taken is the creator's private knowledge: nothing of it is shared, so
- * no death can spoil it.
+/* core/shm/slab.c - see manyhands/slab.h. Which slots are taken is the creator's private knowledge: nothing
+ * of it is shared, so no death can spoil it.
  *
- * Forks: a child has copies of every handle that its parent had at that moment. Every fork adds to `forks` before it begins and
- * again in the parent when it is over, and `forking` is not 0 between the two. So a run has been seen by nobody else
- * where `forks` is what it was when the run was allocated and nobody is forking. */
+ * Forks: a child has copies of every handle that its parent had at that moment. Every fork adds to `forks`
+ * before it begins and again in the parent when it is over, and `forking` is not 0 between the two. So a run
+ * has been seen by nobody else where `forks` is what it was when the run was allocated and nobody is forking.
+ * */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,8 +55,9 @@ static int watch_forks(void)
     static int watching;
     int rc = 0;
     mh__guard_enter(&guard);
-    if (!watching)
+    if (!watching) {
         rc = mh_os_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    }
     watching |= rc == 0;
     mh__guard_leave(&guard);
     return rc;
@@ -78,8 +80,9 @@ static void clear_bit(uint64_t *bits, size_t i)
 
 static void free_slab(mh_slab *slab)
 {
-    if (slab->segment != NULL)
+    if (slab->segment != NULL) {
         mh_segment_close(slab->segment);
+    }
     free(slab->taken);
     free(slab->begin);
     free(slab->born);
@@ -106,12 +109,15 @@ int mh_slab_create(size_t size, mh_slab **slab)
     mh_segment *segment;
     mh_slab *made = NULL;
     int rc = watch_forks();
-    if (rc == 0)
+    if (rc == 0) {
         rc = mh_segment_create(size, MH__KIND_SLAB, &segment);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = new_slab(segment, &made);
-    if (rc < 0)
+    }
+    if (rc < 0) {
         return rc;
+    }
     size_t words = made->slots / 64 + 1;
     made->creator = mh_os_self();
     made->taken = calloc(words, sizeof(uint64_t));
@@ -135,8 +141,9 @@ int mh_slab_attach(int fd, mh_slab **slab)
 
 void mh_slab_close(mh_slab *slab)
 {
-    if (slab == NULL)
+    if (slab == NULL) {
         return;
+    }
     free_slab(slab);
 }
 
@@ -151,8 +158,9 @@ static size_t find_run(const mh_slab *slab, size_t from, size_t count)
             continue;
         }
         run = bit(slab->taken, i) ? 0 : run + 1;
-        if (run == count)
+        if (run == count) {
             return i + 1 - count;
+        }
     }
     return SIZE_MAX;
 }
@@ -162,8 +170,9 @@ static void take_run(mh_slab *slab, size_t first, size_t count, uint32_t now)
     char *base = mh_segment_base(slab->segment);
     for (size_t i = first; i < first + count; i++) {
         set_bit(slab->taken, i);
-        if (bit(slab->used, i))
+        if (bit(slab->used, i)) {
             memset(base + i * MH_SLOT, 0, MH_SLOT);
+        }
         set_bit(slab->used, i);
     }
     set_bit(slab->begin, first);
@@ -178,56 +187,68 @@ static int is_creator(const mh_slab *slab)
 
 int mh_slab_alloc(mh_slab *slab, size_t size, size_t *offset)
 {
-    if (size == 0)
+    if (size == 0) {
         return -EINVAL;
-    if (!is_creator(slab))
+    }
+    if (!is_creator(slab)) {
         return MH_E_STATE;
-    if (size > slab->slots * MH_SLOT)
+    }
+    if (size > slab->slots * MH_SLOT) {
         return -ENOMEM;
+    }
     size_t count = (size + MH_SLOT - 1) / MH_SLOT;
     mh__guard_enter(&slab->guard);
     uint32_t now = mh_load_acq(&forks); /* before the run exists: a fork from here on counts */
     size_t first = find_run(slab, slab->hint, count);
-    if (first == SIZE_MAX && slab->hint > 0)
+    if (first == SIZE_MAX && slab->hint > 0) {
         first = find_run(slab, 0, count);
+    }
     if (first != SIZE_MAX) {
         take_run(slab, first, count, now);
-        if (count == 1)
+        if (count == 1) {
             slab->hint = first + 1; /* what lies before it and is free is found again by mh_slab_free() */
+        }
     }
     mh__guard_leave(&slab->guard);
-    if (first == SIZE_MAX)
+    if (first == SIZE_MAX) {
         return -ENOMEM;
+    }
     *offset = first * MH_SLOT;
     return 0;
 }
 
 void mh_slab_free(mh_slab *slab, size_t offset, size_t size, int travelled)
 {
-    if (!is_creator(slab))
+    if (!is_creator(slab)) {
         return;
-    if (mh_slab_at(slab, offset, size) == NULL || size == 0)
+    }
+    if (mh_slab_at(slab, offset, size) == NULL || size == 0) {
         mh_os_panic("mh_slab_free", slab, "no such run");
+    }
     size_t first = offset / MH_SLOT, count = (size + MH_SLOT - 1) / MH_SLOT;
     mh__guard_enter(&slab->guard);
-    if (!bit(slab->begin, first))
+    if (!bit(slab->begin, first)) {
         mh_os_panic("mh_slab_free", slab, "that run is not allocated");
+    }
     clear_bit(slab->begin, first);
     slab->live--;
     /* `forking` is read after `forks`: a fork that begins between the two has added to both by then. */
     int unseen = !travelled && slab->born[first] == mh_load_seq(&forks) && mh_load_seq(&forking) == 0;
-    for (size_t i = first; unseen && i < first + count; i++)
+    for (size_t i = first; unseen && i < first + count; i++) {
         clear_bit(slab->taken, i);
-    if (unseen && first < slab->hint)
+    }
+    if (unseen && first < slab->hint) {
         slab->hint = first;
+    }
     mh__guard_leave(&slab->guard);
 }
 
 void *mh_slab_at(mh_slab *slab, size_t offset, size_t size)
 {
     size_t room = mh_segment_size(slab->segment);
-    if (offset % MH_SLOT != 0 || offset >= room || size > room - offset)
+    if (offset % MH_SLOT != 0 || offset >= room || size > room - offset) {
         return NULL;
+    }
     return (char *) mh_segment_base(slab->segment) + offset;
 }
 
@@ -244,8 +265,9 @@ uint64_t mh_slab_id(const mh_slab *slab)
 size_t mh_slab_live(const mh_slab *slab)
 {
     mh_slab *own = (mh_slab *) (uintptr_t) slab; /* for the guard only */
-    if (!is_creator(slab))
+    if (!is_creator(slab)) {
         return 0;
+    }
     mh__guard_enter(&own->guard);
     size_t live = slab->live;
     mh__guard_leave(&own->guard);

@@ -25,8 +25,9 @@ MH_BEGIN_DECLS
 #define MH_NO_PLACE UINT32_MAX
 
 typedef struct mh_arena mh_arena;
-typedef uint64_t mh_block;  /* handle of a block: the same in every process of the tree; 0: none */
-typedef uint64_t mh_parcel; /* a block's ticket in a message: the same in every process of the tree; 0: none */
+typedef uint64_t mh_block; /* handle of a block: the same in every process of the tree; 0: none */
+typedef uint64_t
+    mh_parcel; /* a block's ticket in a message: the same in every process of the tree; 0: none */
 
 /* The arena of this process: made on first use in the root, inherited in a forked child, joined in one made
  * by exec. Never closed. 0; -ENOMEM, -EMFILE, -ENFILE, -EFBIG.

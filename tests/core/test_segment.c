@@ -31,8 +31,9 @@ TEST(anonymous_is_zero_private_and_sealed)
     struct stat status;
     CHECK(mh_segment_size(segment) >= 100000);
     CHECK_EQ((uintptr_t) bytes % (uintptr_t) sysconf(_SC_PAGESIZE), 0);
-    for (size_t i = 0; i < 100000; i++)
+    for (size_t i = 0; i < 100000; i++) {
         CHECK_EQ(bytes[i], 0);
+    }
     CHECK_EQ(fstat(mh_segment_fd(segment), &status), 0);
     CHECK_EQ(status.st_mode & 0777, 0600);
     CHECK_EQ(fcntl(mh_segment_fd(segment), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
@@ -227,7 +228,8 @@ TEST(names_that_cannot_be)
     char longest[252];
     memset(longest, 'a', 251);
     longest[251] = '\0';
-    const char *bad[] = {"", ".", "..", ".hidden", "a/b", "/a", "a b", "a\n", "\x7f", "\xc3\xa9", longest, NULL};
+    const char *bad[] = {"",    ".",   "..",   ".hidden",  "a/b",   "/a",
+                         "a b", "a\n", "\x7f", "\xc3\xa9", longest, NULL};
     mh_segment *segment = NULL;
     mh_segment_info info;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -266,8 +268,9 @@ TEST(file_size_limit_halves_and_sends_no_signal)
 
 TEST(address_limit_halves)
 {
-    if (t_scale() > 1)
+    if (t_scale() > 1) {
         SKIP("sanitizers need the address space");
+    }
     struct rlimit limit = {(rlim_t) 1 << 30, (rlim_t) 1 << 30};
     mh_segment *segment = NULL;
     CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
@@ -309,12 +312,15 @@ TEST(descriptors_run_out)
     mh_segment *segment[32] = {NULL};
     int count = 0, rc = 0;
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    while (count < 32 && (rc = mh_segment_create(1, 0, &segment[count])) == 0)
+    while (count < 32 && (rc = mh_segment_create(1, 0, &segment[count])) == 0) {
         count++;
+    }
     CHECK_EQ(rc, -EMFILE);
     CHECK(count > 0 && segment[count] == NULL);
     CHECK_EQ(attach_and_close(mh_segment_fd(segment[0]), 0), -EMFILE);
-    while (count > 0)
+    while (count > 0) {
         mh_segment_close(segment[--count]);
+    }
     CHECK_EQ(mh_segment_create(1, 0, &segment[0]), 0);
+    mh_segment_close(segment[0]);
 }

@@ -1,4 +1,5 @@
-/* tests/core/crash/arena_check.h - is an arena whole? Looks at everything, with the lock held; fails the test where not. */
+/* tests/core/crash/arena_check.h - is an arena whole? Looks at everything, with the lock held; fails the test
+ * where not. */
 #ifndef MH_TESTS_ARENA_CHECK_H
 #define MH_TESTS_ARENA_CHECK_H
 

@@ -1,5 +1,6 @@
-/* tests/core/crash/crash_arena.c - a process is killed at every trace point of the arena in turn. Afterwards the survivor
- * goes on: what it holds is there, whatever the dead one had is free after one sweep, and the arena is whole. */
+/* tests/core/crash/crash_arena.c - a process is killed at every trace point of the arena in turn. Afterwards
+ * the survivor goes on: what it holds is there, whatever the dead one had is free after one sweep, and the
+ * arena is whole. */
 #include "tests/core/harness.h"
 
 #include <errno.h>
@@ -36,8 +37,9 @@ static struct diary {
 static void note_point(const char *name)
 {
     int i = 0;
-    while (i < 59 && diary->point[i][0] != '\0' && strcmp(diary->point[i], name) != 0)
+    while (i < 59 && diary->point[i][0] != '\0' && strcmp(diary->point[i], name) != 0) {
         i++;
+    }
     snprintf(diary->point[i], sizeof diary->point[i], "%s", name);
 }
 
@@ -45,8 +47,9 @@ static void note_point(const char *name)
 static int died_at(const char *name)
 {
     for (int i = 0; i < 60; i++) {
-        if (strcmp(diary->point[i], name) == 0)
+        if (strcmp(diary->point[i], name) == 0) {
             return 1;
+        }
     }
     printf("nobody died at \"%s\"\n", name);
     return 0;
@@ -55,8 +58,9 @@ static int died_at(const char *name)
 static void die_at(const char *name, uint64_t number, void *arg)
 {
     (void) arg;
-    if (number != diary->target)
+    if (number != diary->target) {
         return;
+    }
     note_point(name);
     kill(getpid(), SIGKILL);
 }
@@ -91,10 +95,12 @@ static void check_kept(void)
 static void work_on(void)
 {
     mh_block block[8];
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         block[i] = take((size_t) 1000 << i);
-    for (int i = 0; i < 8; i++)
+    }
+    for (int i = 0; i < 8; i++) {
         mh_block_drop(arena, block[i]);
+    }
 }
 
 static void check_survivor(uint32_t places)
@@ -130,14 +136,17 @@ static void at_every_point(void (*before)(void), void (*victim)(void), void (*af
 {
     uint64_t target = 0;
     for (;; target++) {
-        if (before != NULL)
+        if (before != NULL) {
             before();
+        }
         int died = run_victim(victim, target);
-        if (after != NULL)
+        if (after != NULL) {
             after();
+        }
         check_survivor(1);
-        if (!died)
+        if (!died) {
             break;
+        }
         CHECK(target < MOST_POINTS);
     }
     printf("%d points\n", (int) target);
@@ -169,8 +178,9 @@ TEST_LIMIT(alloc_hold_drop, 60)
     CHECK(died_at("drop: bit cleared") && died_at("space: freed") && died_at("space: carved"));
 }
 
-/* A victim that dies with blocks, and another that dies while it sweeps them, or repairs the lock that the first held. The second
- * is there before the first dies, for a fork takes the lock, too, and would repair it. */
+/* A victim that dies with blocks, and another that dies while it sweeps them, or repairs the lock that the
+ * first held. The second is there before the first dies, for a fork takes the lock, too, and would repair it.
+ * */
 static void sweep_and_use(void)
 {
     (void) mh_arena_sweep(arena);
@@ -203,11 +213,13 @@ TEST_LIMIT(a_second_death_while_the_first_is_mended, 120)
     begin();
     int pairs = 0;
     for (uint64_t first_target = 0;; first_target += 2) { /* every other point, so that it stays short */
-        if (!run_victim(use_blocks, first_target))
+        if (!run_victim(use_blocks, first_target)) {
             break;
+        }
         check_survivor(1);
-        for (uint64_t target = 0; second_dies(first_target, target) != 0; target++, pairs++)
+        for (uint64_t target = 0; second_dies(first_target, target) != 0; target++, pairs++) {
             check_survivor(1);
+        }
         check_survivor(1);
     }
     printf("%d pairs\n", pairs);
@@ -221,10 +233,13 @@ static void fill_and_mix(void)
 {
     static mh_block block[400];
     int count = 0;
-    while (count < 400 && mh_block_alloc(arena, (size_t) 100000 + (size_t) (count % 5) * 30000, &block[count]) == 0)
+    while (count < 400 &&
+           mh_block_alloc(arena, (size_t) 100000 + (size_t) (count % 5) * 30000, &block[count]) == 0) {
         count++;
-    for (int i = 0; i < count; i++)
+    }
+    for (int i = 0; i < count; i++) {
         mh_block_drop(arena, block[i]);
+    }
 }
 
 static void victim_merges(void)
@@ -255,20 +270,24 @@ static void fill_evenly(void)
 {
     static mh_block block[64];
     int count = 0;
-    while (count < 64 && mh_block_alloc(arena, 1 << 20, &block[count]) == 0)
+    while (count < 64 && mh_block_alloc(arena, 1 << 20, &block[count]) == 0) {
         count++;
+    }
     CHECK(count < 64);
-    while (count > 0)
+    while (count > 0) {
         mh_block_drop(arena, block[--count]);
+    }
 }
 
 static void victim_splits(void)
 {
     mh_block block[6];
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 6; i++) {
         block[i] = take((size_t) 400000 + (size_t) i * 70000);
-    for (int i = 0; i < 6; i += 2)
+    }
+    for (int i = 0; i < 6; i += 2) {
         mh_block_drop(arena, block[i]);
+    }
 }
 
 TEST_LIMIT(splitting, 120)
@@ -284,10 +303,12 @@ TEST_LIMIT(splitting, 120)
 static void victim_gives_back(void)
 {
     mh_block block[3];
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         block[i] = take(20 << 20);
-    for (int i = 0; i < 3; i++)
+    }
+    for (int i = 0; i < 3; i++) {
         mh_block_drop(arena, block[i]);
+    }
     (void) take(1 << 20);
 }
 
@@ -338,8 +359,9 @@ static void exchange_messages(void)
 static void check_messages(void)
 {
     mh_block block;
-    if (diary->target % 2 == 0)
+    if (diary->target % 2 == 0) {
         (void) mh_arena_sweep(arena); /* before or after the messages are taken: both must do */
+    }
     for (uint32_t i = 0; i < SENT; i++) {
         int rc = mh_block_out_of_message(arena, diary->given[i], &block);
         CHECK(rc == 0 || rc == MH_E_LOST);
@@ -364,11 +386,13 @@ TEST_LIMIT(messages, 60)
 {
     begin();
     at_every_point(give_messages, exchange_messages, check_messages);
-    CHECK(died_at("parcel: posted") && died_at("message: before its commit") && died_at("message: after its commit"));
+    CHECK(died_at("parcel: posted") && died_at("message: before its commit") &&
+          died_at("message: after its commit"));
     CHECK(died_at("parcel: released") && died_at("claim: bit set"));
 }
 
-/* The receiver of a channel inside a message is killed: the messages in it go with the last one who could take them. */
+/* The receiver of a channel inside a message is killed: the messages in it go with the last one who could
+ * take them. */
 static void box_in_box(void)
 {
     mh_block outer = take(1), inner = take(1), block = take(9000);
@@ -416,8 +440,9 @@ static void age_reservations(void)
 {
     mh_arena_unreserve(arena, diary->place);
     for (uint32_t i = 0; i < MH_ARENA_PLACES; i++) {
-        if (mh_load_acq(&arena->places[i].state) == MH__PLACE_RESERVED)
+        if (mh_load_acq(&arena->places[i].state) == MH__PLACE_RESERVED) {
             arena->places[i].since -= 2 * MH__ARENA_GRACE;
+        }
     }
 }
 
@@ -439,8 +464,9 @@ static void fork_in_victim(void)
         _exit(0);
     }
     int status;
-    while (waitpid(child, &status, 0) < 0)
+    while (waitpid(child, &status, 0) < 0) {
         CHECK_EQ(errno, EINTR);
+    }
     mh_block_drop(arena, block);
 }
 
@@ -457,8 +483,9 @@ static void die_in_child(const char *name, uint64_t number, void *arg)
 {
     (void) arg;
     (void) number;
-    if (getpid() == survivor || diary->taking++ != diary->target)
+    if (getpid() == survivor || diary->taking++ != diary->target) {
         return;
+    }
     note_point(name);
     kill(getpid(), SIGKILL);
 }
@@ -472,8 +499,9 @@ TEST_LIMIT(a_child_killed_before_it_settles, 60)
         diary->taking = 0;
         mh__trace_set(die_in_child, NULL);
         pid_t child = fork();
-        if (child == 0)
+        if (child == 0) {
             _exit(0);
+        }
         mh__trace_set(NULL, NULL);
         status = t_wait(child, 5);
         check_survivor(1);
@@ -515,12 +543,14 @@ TEST_LIMIT(random_kills, 300)
         for (int k = 0; k < 2; k++) {
             child[k] = fork();
             CHECK(child[k] >= 0);
-            if (child[k] == 0)
+            if (child[k] == 0) {
                 churn_for_ever((unsigned) (i * 2 + k));
+            }
         }
         double end = t_now() + (double) (rand_r(&seed) % 3000) * 1e-6;
-        while (t_now() < end)
+        while (t_now() < end) {
             work_on();
+        }
         for (int k = 0; k < 2; k++) {
             kill(child[k], SIGKILL);
             CHECK_EQ(t_wait(child[k], 5), -SIGKILL);
