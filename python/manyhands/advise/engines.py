@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from manyhands.advise import tree, worker
 from manyhands.advise.errors import EngineFailed
+from manyhands.advise.gil import RunDelay
 from manyhands.advise.target import Target
 from manyhands.advise.worker import Chunk
 
@@ -53,6 +54,8 @@ class Outcome:
     ended: float
     cpu: float
     chunks: list[Chunk]
+    queued: float = 0.0
+    """Seconds in which the serial engine could have run but other programs had the core."""
     others: float | None = None
     """Cores that other programs used meanwhile."""
 
@@ -89,15 +92,16 @@ class Serial:
 
     def run(self, items: Sequence[Any], chunk: int, tick: Callable[[], None] | None = None) -> Outcome:
         own = [os.getpid()]
-        cpu = tree.cpu_seconds(own)
-        began = time.perf_counter()
         chunks = []
-        for first, part in cut(items, chunk):
-            chunks.append(worker.run_chunk(first, part))
-            if tick is not None:
-                tick()
-        ended = time.perf_counter()
-        return Outcome(began, ended, tree.cpu_seconds(own) - cpu, chunks)
+        with RunDelay() as delay:
+            cpu, queued = tree.cpu_seconds(own), delay.read()
+            began = time.perf_counter()
+            for first, part in cut(items, chunk):
+                chunks.append(worker.run_chunk(first, part))
+                if tick is not None:
+                    tick()
+            ended = time.perf_counter()
+            return Outcome(began, ended, tree.cpu_seconds(own) - cpu, chunks, delay.read() - queued)
 
     def stop(self) -> None:
         pass

@@ -64,7 +64,7 @@ class GilProbe:
         return held_share(self._ticks[: self._idle], self._ticks[self._idle :])
 
     def _tick(self) -> None:
-        delays = _RunDelay()
+        delays = RunDelay()
         try:
             queued = delays.read()
             while not self._stop:
@@ -85,7 +85,7 @@ def held_share(idle: Sequence[tuple[float, float]], ticks: Sequence[tuple[float,
     return held / total if total > 0 else None
 
 
-class _RunDelay:
+class RunDelay:
     """How long the calling thread has been ready to run without a core to run on, in seconds."""
 
     def __init__(self) -> None:
@@ -93,7 +93,14 @@ class _RunDelay:
         with contextlib.suppress(OSError, AttributeError):
             self._file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
 
+    def __enter__(self) -> RunDelay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def read(self) -> float:
+        """Seconds since the thread began."""
         if self._file < 0:
             return 0.0
         try:

@@ -19,7 +19,7 @@ from manyhands.advise.errors import EngineFailed
 from manyhands.advise.machine import busy_seconds
 from manyhands.advise.memory import MemoryMeter
 from manyhands.advise.model import Facts, Report, Row, Sample, Span
-from manyhands.advise.pilot import CHUNK_SECONDS, Pilot, describe_failures
+from manyhands.advise.pilot import CHUNK_SECONDS, Pilot, cpu_share, describe_failures
 from manyhands.advise.progress import Progress
 from manyhands.advise.target import Target, locks_used
 
@@ -202,6 +202,8 @@ class Measurement:
         self._costs[row.engine, row.workers] = time.monotonic() - began
         if number >= 0:
             extra = {} if outcome.others is None else {"others": outcome.others}
+            if row.engine == "serial":
+                extra["queued"] = outcome.queued
             row.samples.append(Sample(number, outcome.ended - outcome.began, outcome.cpu, start, extra))
         return outcome
 
@@ -225,7 +227,7 @@ class Measurement:
         if serial is None or not serial.samples or facts is None:
             return
         wall = stats.median(serial.walls)
-        share = stats.median([sample.cpu / sample.wall for sample in serial.samples if sample.wall > 0])
+        share = stats.median([cpu_share(s.cpu, s.wall, s.extra.get("queued", 0.0)) for s in serial.samples])
         per_call = wall / len(used)
         self.report.facts = dataclasses.replace(
             facts,

@@ -18,7 +18,7 @@ from manyhands.advise import tree, worker
 from manyhands.advise.engines import shorten
 from manyhands.advise.errors import WorkFailed
 from manyhands.advise.fingerprint import fingerprint
-from manyhands.advise.gil import GilProbe
+from manyhands.advise.gil import GilProbe, RunDelay
 from manyhands.advise.worker import Failure
 
 PROBE_AT_LEAST = 0.3
@@ -34,6 +34,12 @@ def spread_order(count: int) -> Iterator[int]:
     return (k * step % count for k in range(count))
 
 
+def cpu_share(cpu: float, wall: float, queued: float) -> float:
+    """CPU time / time on hand: 1 computes, 0 waits. Time queued for a core taken by others is neither."""
+    on_hand = max(wall - queued, cpu)
+    return min(1.0, cpu / on_hand) if on_hand > 0 else 1.0
+
+
 class Pilot:
     """What the pass has found out. Made by `run`."""
 
@@ -44,6 +50,9 @@ class Pilot:
         self.sizes: dict[int, int] = {}
         self.seconds = 0.0
         self.cpu = 0.0
+        self.queued = 0.0
+        """Seconds in which the calls could have run but other programs had the core."""
+        self._delay: RunDelay | None = None
         self.gil_share: float | None = None
         self.failures: list[Failure] = []
         self.pickle_fault = ""
@@ -57,14 +66,14 @@ class Pilot:
     @property
     def cpu_share(self) -> float:
         """CPU time / wall time: 1 computes, 0 waits."""
-        return min(1.0, self.cpu / self.seconds) if self.seconds > 0 else 1.0
+        return cpu_share(self.cpu, self.seconds, self.queued)
 
     def run(self, budget: float, at_least: int, tick: Callable[[], None]) -> Pilot:
         """Call the function until all items are done or the budget is spent."""
         worker.set_function(self._function)
         began = time.monotonic()
         order = spread_order(len(self.items))
-        with GilProbe() as probe:
+        with RunDelay() as self._delay, GilProbe() as probe:
             while True:
                 picked = list(itertools.islice(order, self._batch()))
                 if not picked:
@@ -85,9 +94,10 @@ class Pilot:
         return min(10_000, max(1, math.ceil(CHUNK_SECONDS / max(self.per_call, 1e-8))))
 
     def _take(self, picked: list[int]) -> None:
-        cpu = tree.cpu_seconds([os.getpid()])
+        cpu, queued = tree.cpu_seconds([os.getpid()]), self._delay.read() if self._delay else 0.0
         chunk = worker.run_chunk(0, [self.items[index] for index in picked])
         used = tree.cpu_seconds([os.getpid()]) - cpu
+        self.queued += self._delay.read() - queued if self._delay else 0.0
         self.seconds += chunk.end - chunk.start
         self.cpu += min(used, max(chunk.cpu, used))
         self.failures += [Failure(picked[f.item], f.error, f.trace) for f in chunk.failures]

@@ -35,6 +35,8 @@ BUSY_ABOVE = 0.2
 """Share of the cores that other programs may use before it is worth a warning."""
 SHORTEST_FOR_LOAD = 0.5
 """Seconds of measuring below which the kernel's ticks are too coarse to tell of other programs."""
+HANDED_OVER_EASILY = 0.001
+"""Calls of this length take far longer than handing them over, on any engine."""
 SHORTFALL = 1.15
 """An overhead of this share of a call's own time is called the reason."""
 
@@ -270,6 +272,8 @@ def _serial(case: _Case) -> Verdict:
     compared = ", ".join(f"{name} {_times(ratio)}" for name, ratio in both if ratio is not None)
     if not compared:
         return Verdict("serial", None, "Stay serial.", "No other engine could do the work.")
+    if _is_crowded(case):
+        return _crowded(case, compared)
     least = _break_even_call(case)
     if least is not None and slower:
         reason = (
@@ -289,13 +293,17 @@ def _serial(case: _Case) -> Verdict:
     if case.cores == 1:
         reason = f"Computing work cannot be shared out on one core ({compared})."
         return Verdict("serial", None, "Stay serial.", reason)
-    if not case.waits and others_load(case.report) > BUSY_ABOVE * case.cores:
-        return _crowded(case, compared)
     if slower:
         reason = f"Nothing is faster beyond noise ({compared}).{_start(case)}"
         return Verdict("serial", None, "Stay serial.", reason)
     reason = f"Compared with serial: {compared}. Serial is the simplest."
     return Verdict("serial", None, "No difference beyond noise.", reason)
+
+
+def _is_crowded(case: _Case) -> bool:
+    """Others had the cores, and the calls are long enough for handing them over not to matter."""
+    crowded = others_load(case.report) > BUSY_ABOVE * case.cores
+    return crowded and not case.waits and case.cores > 1 and case.facts.per_call >= HANDED_OVER_EASILY
 
 
 def _crowded(case: _Case, compared: str) -> Verdict:

@@ -307,3 +307,11 @@ def test_the_sample_is_fixed():
     assert one == sample.standard_library(50)
     assert len(set(one)) == 50 and one == sorted(one)
     assert sample.as_data(one)["sha256"] == sample.as_data(one)["sha256"]
+
+
+def test_queueing_for_a_core_is_not_waiting():
+    assert pilot.cpu_share(1.0, 2.0, 0.0) == 0.5
+    assert pilot.cpu_share(1.0, 2.0, 1.0) == 1.0
+    assert pilot.cpu_share(1.0, 2.0, 1.5) == 1.0  # clocks are not that exact
+    assert pilot.cpu_share(0.01, 1.0, 0.0) == 0.01
+    assert pilot.cpu_share(0.0, 0.0, 0.0) == 1.0
