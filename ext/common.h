@@ -172,6 +172,9 @@ int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadli
  * Returns the waiter's value; EXT_RAISED: a handler raised, and the waiter's work is done all the same. */
 int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline);
 
+/* Once per process, when the module is loaded. */
+void ext_wait_ready(void);
+
 void ext_attach(ext_waiting *waiting);
 void ext_detach(ext_waiting *waiting);
 
@@ -195,6 +198,7 @@ void ext_error_put(PyObject *error);
 int ext_deliver_exit(PyObject *self);
 /* A terminate() came after the last ThreadExit that was delivered to the calling thread. */
 bool ext_exit_pending(void);
+PyObject *ext_allocate_lock(PyObject *module, PyObject *unused);
 PyObject *ext_checkpoint(PyObject *module, PyObject *unused);
 PyObject *ext_shield(PyObject *module, PyObject *unused);
 void ext_shield_enter(void);

@@ -75,6 +75,12 @@ static PyObject *event_isset(ext_event *self, PyObject *unused)
 static PyObject *event_set(ext_event *self, PyObject *unused)
 {
     (void) unused;
+#ifndef Py_GIL_DISABLED
+    /* Set already: nobody waits, and the GIL orders what was written before. */
+    if (mh_event_is_set(&self->event)) {
+        Py_RETURN_NONE;
+    }
+#endif
     mh_event_set(&self->event);
     Py_RETURN_NONE;
 }

@@ -11,6 +11,7 @@ PyObject *ext_lock_new(ext_state *state)
     return (PyObject *) self;
 }
 
+#if PY_VERSION_HEX >= 0x030d0000
 static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     if (PyTuple_GET_SIZE(args) != 0 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0)) {
@@ -19,6 +20,13 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     ext_state *state = ext_state_of(type);
     return state == NULL ? NULL : ext_lock_new(state);
+}
+#endif
+
+PyObject *ext_allocate_lock(PyObject *module, PyObject *unused)
+{
+    (void) unused;
+    return ext_lock_new(PyModule_GetState(module));
 }
 
 static void lock_dealloc(ext_lock *self)
@@ -134,7 +142,9 @@ static PyMemberDef lock_members[] = {
 static PyType_Slot lock_slots[] = {
     {Py_tp_doc, (void *) PyDoc_STR("Lock()\n--\n\n"
                                    "A lock that any thread may release. `with lock:` holds it for the block.")},
+#if PY_VERSION_HEX >= 0x030d0000
     {Py_tp_new, lock_new},
+#endif
     {Py_tp_dealloc, lock_dealloc},
     {Py_tp_repr, lock_repr},
     {Py_tp_methods, lock_methods},
@@ -142,11 +152,17 @@ static PyType_Slot lock_slots[] = {
     {0, NULL},
 };
 
-/* Final, as the stdlib's. */
+/* Final, as the stdlib's. Before 3.13 `threading.Lock` is a function, and the type cannot be called. */
+#if PY_VERSION_HEX >= 0x030d0000
+#define LOCK_FLAGS Py_TPFLAGS_DEFAULT
+#else
+#define LOCK_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION)
+#endif
+
 static PyType_Spec lock_spec = {
     .name = "manyhands.threading.Lock",
     .basicsize = sizeof(ext_lock),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = LOCK_FLAGS,
     .slots = lock_slots,
 };
 

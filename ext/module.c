@@ -3,7 +3,7 @@
 
 static int (*const families[])(PyObject *, ext_state *) = {
     ext_errors_ready, ext_lock_ready,   ext_rlock_ready, ext_cond_ready,        ext_sem_ready,     ext_event_ready,
-    ext_barrier_ready, ext_rwlock_ready, ext_queue_ready, ext_simplequeue_ready, ext_control_ready,
+    ext_barrier_ready, ext_queue_ready, ext_simplequeue_ready, ext_control_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -72,6 +72,7 @@ static PyObject *module_bind(PyObject *module, PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef module_methods[] = {
+    EXT_METHOD("allocate_lock", ext_allocate_lock, METH_NOARGS, "allocate_lock($module, /)\n--\n\nReturn a new Lock."),
     EXT_METHOD("checkpoint", ext_checkpoint, METH_NOARGS,
                "checkpoint($module, /)\n--\n\n"
                "Park here while a pause of the calling thread is asked for; raise ThreadExit once it is to end."),
@@ -89,6 +90,7 @@ static int module_exec(PyObject *module)
     ext_state *state = PyModule_GetState(module);
     state->importer = PyThread_get_thread_ident();
     state->main_interpreter = PyInterpreterState_GetID(PyInterpreterState_Get()) == 0;
+    ext_wait_ready();
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (families[i](module, state) < 0) {
             return -1;

@@ -7,6 +7,7 @@
  */
 #include "common.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #define SLICE_NS 50000000
@@ -62,6 +63,40 @@ static int on_interrupt(void *arg)
     return rc < 0 ? -EINTR : 0;
 }
 
+/* Children that were forked on the way from the first process: what a thread knew of itself before is void after a fork. */
+static atomic_uint generation;
+
+static void in_forked_child(void)
+{
+    atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, in_forked_child);
+}
+
+void ext_wait_ready(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT; /* once for all interpreters of the process */
+    pthread_once(&once, watch_forks);
+}
+
+/* Is this the first thread of the process? Asking the system costs two calls, so a thread remembers. */
+static bool is_first_thread(void)
+{
+    static _Thread_local struct {
+        unsigned seen; /* generation + 1 */
+        bool first;
+    } memory;
+    unsigned now = atomic_load_explicit(&generation, memory_order_relaxed) + 1;
+    if (memory.seen != now) {
+        memory.first = PyThread_get_thread_native_id() == (unsigned long) getpid();
+        memory.seen = now;
+    }
+    return memory.first;
+}
+
 /* Does this thread run Python's signal handlers? The thread that imported us may be it too, where an embedding program
  * initialised Python outside its first thread; looking for signals in vain costs a little, missing them a lot. */
 static bool takes_signals(PyObject *self)
@@ -71,8 +106,7 @@ static bool takes_signals(PyObject *self)
         PyErr_Clear();
         return true;
     }
-    return state->main_interpreter && (PyThread_get_thread_native_id() == (unsigned long) getpid() ||
-                                       PyThread_get_thread_ident() == state->importer);
+    return state->main_interpreter && (is_first_thread() || PyThread_get_thread_ident() == state->importer);
 }
 
 static int run_waiter(ext_waiting *waiting, ext_waiter waiter, void *object, mh_deadline deadline)

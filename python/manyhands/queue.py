@@ -1,5 +1,19 @@
-"""Drop-in for the standard library's ``queue``."""
+"""Drop-in for the standard library's ``queue``, with ``shutdown()`` and ``ShutDown`` on every Python. The queues are C."""
 
+from __future__ import annotations
+
+import typing
+
+from manyhands import _impl
 from manyhands._facade import facade, stdlib_of
 
-facade(__name__, stdlib_of("queue"))
+if typing.TYPE_CHECKING:
+    from queue import *  # noqa: F403
+
+_extra: tuple[str, ...] = ()
+if _impl.available:
+    from manyhands._impl.queue import LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+
+    _extra = ("ShutDown",)
+
+facade(__name__, stdlib_of("queue"), _extra)

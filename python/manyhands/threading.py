@@ -1,5 +1,34 @@
-"""Drop-in for the standard library's ``threading``."""
+"""Drop-in for the standard library's ``threading``: its public names, ThreadState and Outcome.
 
+The synchronisation types are C; a ``Thread`` can be paused, resumed and terminated.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from manyhands import _impl
 from manyhands._facade import facade, stdlib_of
 
-facade(__name__, stdlib_of("threading"))
+if typing.TYPE_CHECKING:
+    from threading import *  # noqa: F403
+
+_extra: tuple[str, ...] = ()
+if _impl.available:
+    from manyhands._impl.threading import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        Outcome,
+        RLock,
+        Semaphore,
+        Thread,
+        ThreadState,
+        Timer,
+    )
+
+    _extra = () if _impl.strict else ("Outcome", "ThreadState")
+
+facade(__name__, stdlib_of("threading"), _extra)

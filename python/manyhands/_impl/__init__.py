@@ -11,7 +11,7 @@ import os
 import warnings
 from typing import Any
 
-__all__ = ["available", "checkpoint", "core", "shield"]
+__all__ = ["available", "checkpoint", "core", "set_module", "shield", "strict"]
 
 core: Any
 try:
@@ -26,6 +26,15 @@ except ImportError as error:
         )
 
 available = core is not None
+strict = os.environ.get("MANYHANDS_COMPAT") == "strict"
+
+
+def set_module(std_name: str, ours: str, *objects: Any) -> None:
+    """Where the objects say that they live: in our module, so that they pickle by name, or, if strict compatibility is asked
+    for, in the standard library's, whose tests look there."""
+    for thing in objects:
+        thing.__module__ = std_name if strict else ours
+
 
 if available and hasattr(core, "checkpoint"):
     checkpoint = core.checkpoint

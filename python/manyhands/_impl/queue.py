@@ -1,0 +1,32 @@
+"""The queues of the compiled core, and ShutDown where the standard library has none (before Python 3.13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core, set_module
+
+__all__ = ["LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
+
+std: Any = stdlib_of("queue")
+
+if hasattr(std, "ShutDown"):
+    ShutDown: type[Exception] = std.ShutDown
+else:
+
+    class ShutDown(Exception):  # type: ignore[no-redef]  # noqa: N818
+        """Raised by put() and get() of a queue that was shut down."""
+
+    ShutDown.__module__ = "manyhands.queue"
+
+for _name, _value in (("Empty", std.Empty), ("Full", std.Full), ("ShutDown", ShutDown)):
+    core._bind(_name, _value)
+
+LifoQueue = core.LifoQueue
+PriorityQueue = core.PriorityQueue
+Queue = core.Queue
+SimpleQueue = core.SimpleQueue
+
+set_module("queue", "manyhands.queue", LifoQueue, PriorityQueue, Queue)
+set_module("_queue", "manyhands.queue", SimpleQueue)

@@ -1,0 +1,307 @@
+"""threading.Condition: the same body for ours and for the standard library's, over every kind of lock."""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading as std
+import time
+import weakref
+from typing import Any
+
+import pytest
+
+import manyhands.threading as ours
+
+BOTH = pytest.mark.parametrize("lib", [ours, std], ids=["ours", "stdlib"])
+
+
+class Bare:
+    """Only what a condition must have: acquire() and release(), and a context manager."""
+
+    def __init__(self) -> None:
+        self.lock = std.Lock()
+        self.log: list[str] = []
+
+    def acquire(self, *args: Any) -> bool:
+        self.log.append("acquire")
+        return self.lock.acquire(*args)
+
+    def release(self) -> None:
+        self.log.append("release")
+        self.lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+LOCKS = {
+    "default": lambda: None,
+    "our Lock": ours.Lock,
+    "our RLock": ours.RLock,
+    "stdlib Lock": std.Lock,
+    "stdlib RLock": std.RLock,
+    "bare": Bare,
+}
+EVERY_LOCK = pytest.mark.parametrize("make", LOCKS.values(), ids=LOCKS.keys())
+
+
+def waiting(condition: Any, count: int) -> None:
+    """Until that many threads wait."""
+    deadline = time.monotonic() + 30
+    while len(condition._waiters) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+@BOTH
+@EVERY_LOCK
+def test_first_come_first_woken_and_exactly_n(lib: Any, make: Any) -> None:
+    condition = lib.Condition(make())
+    order: list[int] = []
+
+    def work(number: int) -> None:
+        with condition:
+            assert condition.wait(30) is True
+            order.append(number)
+
+    threads = []
+    for number in range(6):
+        threads.append(lib.Thread(target=work, args=(number,)))
+        threads[-1].start()
+        waiting(condition, number + 1)
+    for notified in (1, 2):
+        before = len(order)
+        with condition:
+            condition.notify(notified)
+            assert len(condition._waiters) == 6 - before - notified
+        for thread in threads[before : before + notified]:
+            thread.join(30)
+    assert sorted(order[:1]) == [0]
+    assert sorted(order[1:3]) == [1, 2]
+    with condition:
+        condition.notify_all()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(order) == list(range(6))
+
+
+@BOTH
+@EVERY_LOCK
+def test_timeout_takes_the_lock_back(lib: Any, make: Any) -> None:
+    condition = lib.Condition(make())
+    with condition:
+        assert condition.wait(0) is False
+        assert condition.wait(-1) is False
+        assert condition.wait(timeout=0.002) is False
+        assert condition._is_owned()
+        assert len(condition._waiters) == 0
+    assert not condition._is_owned()
+
+
+@BOTH
+@EVERY_LOCK
+def test_without_the_lock(lib: Any, make: Any) -> None:
+    condition = lib.Condition(make())
+    for method in (condition.wait, condition.notify, condition.notify_all):
+        with pytest.raises(RuntimeError, match="on un-acquired lock"):
+            method()
+    with pytest.raises(RuntimeError):
+        condition.release()
+
+
+@BOTH
+def test_a_recursive_lock_is_let_go_of_entirely(lib: Any) -> None:
+    lock = lib.RLock()
+    condition = lib.Condition(lock)
+    inside = []
+
+    def work() -> None:
+        with condition:
+            inside.append(1)
+            condition.notify()
+
+    thread = lib.Thread(target=work)
+    with lock, lock, condition:
+        thread.start()
+        assert condition.wait(30)
+        assert inside == [1]
+        assert lock._recursion_count() == 3
+    thread.join(30)
+    assert lock._recursion_count() == 0
+
+
+@BOTH
+def test_wait_for(lib: Any) -> None:
+    condition, values = lib.Condition(), [0]
+
+    def work() -> None:
+        for _ in range(3):
+            with condition:
+                values[0] += 1
+                condition.notify()
+
+    thread = lib.Thread(target=work)
+    with condition:
+        thread.start()
+        assert condition.wait_for(lambda: values[0] == 3 and "three", 30) == "three"
+        assert condition.wait_for(lambda: False, 0.01) is False
+        assert condition.wait_for(lambda: [], timeout=0) == []
+        with pytest.raises(ZeroDivisionError):
+            condition.wait_for(lambda: 1 / 0)
+        with pytest.raises(TypeError):
+            condition.wait_for()
+        assert condition._is_owned()
+    thread.join(30)
+
+
+@BOTH
+def test_wait_for_goes_through_a_redefined_wait(lib: Any) -> None:
+    calls = []
+
+    class Watched(lib.Condition):  # type: ignore[misc,name-defined]
+        def wait(self, timeout: float | None = None) -> bool:
+            calls.append(timeout)
+            return bool(super().wait(timeout))
+
+    condition = Watched()
+    with condition:
+        assert not condition.wait_for(lambda: False, 0.02)
+    assert calls
+    assert all(t is not None and t <= 0.02 for t in calls)
+
+
+@BOTH
+def test_bad_arguments(lib: Any) -> None:
+    with pytest.raises(AttributeError):
+        lib.Condition(5)
+    with pytest.raises(TypeError):
+        lib.Condition(None, None)
+    condition = lib.Condition()
+    with condition:
+        with pytest.raises(TypeError):
+            condition.wait("1")
+        with pytest.raises(OverflowError):
+            condition.wait(1e100)
+        with pytest.raises(TypeError):
+            condition.notify("1")
+        condition.notify(0)
+        condition.notify(-1)
+        condition.notify(10**6)
+    assert not condition._is_owned()
+
+
+def test_nan() -> None:
+    condition = ours.Condition()
+    with condition, pytest.raises(ValueError, match="NaN"):
+        condition.wait(math.nan)
+
+
+@BOTH
+def test_notifyall_is_deprecated(lib: Any) -> None:
+    condition = lib.Condition()
+    with condition, pytest.deprecated_call():
+        condition.notifyAll()
+
+
+@BOTH
+def test_the_lock_shows_through(lib: Any) -> None:
+    lock = lib.Lock()
+    condition = lib.Condition(lock)
+    assert condition.acquire() is True
+    assert lock.locked()
+    assert condition.acquire(False) is False
+    assert condition.acquire(blocking=True, timeout=0.001) is False
+    condition.release()
+    assert not lock.locked()
+    assert repr(condition) == f"<Condition({lock!r}, 0)>"
+    lock.acquire()
+    condition._at_fork_reinit()
+    assert not lock.locked()
+
+
+@BOTH
+def test_a_lock_that_raises_on_its_way_back(lib: Any) -> None:
+    class Stubborn(Bare):
+        def acquire(self, *args: Any) -> bool:
+            if self.log.count("release") and not args:
+                raise OSError("no")
+            return super().acquire(*args)
+
+    condition = lib.Condition(Stubborn())
+    condition.acquire()
+    with pytest.raises(OSError, match="no"):
+        condition.wait(0.001)
+    assert len(condition._waiters) == 0
+
+
+@BOTH
+def test_redefined_hooks_are_used(lib: Any) -> None:
+    log = []
+
+    class Hooked(lib.Condition):  # type: ignore[misc,name-defined]
+        def _release_save(self) -> str:
+            log.append("save")
+            self._lock.release()
+            return "state"
+
+        def _acquire_restore(self, state: str) -> None:
+            log.append(state)
+            self._lock.acquire()
+
+        def _is_owned(self) -> bool:
+            log.append("owned?")
+            return True
+
+    class Plain:
+        def __init__(self) -> None:
+            lock = std.Lock()
+            self.acquire, self.release = lock.acquire, lock.release
+            self.__class__.__enter__ = lambda self: self.acquire()  # type: ignore[attr-defined]
+
+    condition = Hooked(Plain())
+    condition.acquire()
+    assert condition.wait(0) is False
+    assert log == ["owned?", "save", "state"]
+
+
+def test_without_init() -> None:
+    class Careless(ours.Condition):
+        def __init__(self) -> None:
+            pass
+
+    condition = Careless()
+    for call in (condition.acquire, condition.release, condition.wait, condition.notify, condition.__enter__,
+                 condition._is_owned, condition._release_save, condition._at_fork_reinit):
+        with pytest.raises(RuntimeError, match="not called"):
+            call()
+    assert repr(condition) == "<Condition(None, 0)>"
+
+
+def test_init_again_only_without_waiters() -> None:
+    condition = ours.Condition()
+    condition.__init__(ours.Lock())  # type: ignore[misc]
+    thread = ours.Thread(target=lambda: condition.__enter__() and condition.wait(30) and condition.release())
+    thread.start()
+    waiting(condition, 1)
+    with pytest.raises(RuntimeError, match="while threads wait"):
+        condition.__init__()  # type: ignore[misc]
+    with condition:
+        condition.notify()
+    thread.join(30)
+
+
+def test_cycles_are_collected() -> None:
+    class Holder(Bare):
+        pass
+
+    lock = Holder()
+    condition = ours.Condition(lock)
+    lock.condition = condition  # type: ignore[attr-defined]
+    reference = weakref.ref(condition)
+    del lock, condition
+    gc.collect()
+    assert reference() is None
