@@ -226,6 +226,11 @@ uint64_t mh_channel_lost(mh_channel *ch)
     return lost;
 }
 
+int mh_channel_bell_fd(const mh_channel *ch)
+{
+    return ch->view.bell_in;
+}
+
 int mh_channel_select_fd(mh_channel *ch)
 {
     struct mh__view *view = &ch->view;

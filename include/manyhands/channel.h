@@ -138,6 +138,12 @@ MH_API uint64_t mh_channel_lost(mh_channel *channel);
  * mh_channel_ring */
 MH_API int mh_channel_select_fd(mh_channel *channel);
 
+/* The descriptor of mh_channel_select_fd, to hand to another process, without asking producers to ring it;
+ * -1 where there is none.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing changed */
+MH_API int mh_channel_bell_fd(const mh_channel *channel);
+
 /* Say again what there is to say: wake who sleeps, set the descriptor right. For whoever sees a participant
  * die.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: none | death:
