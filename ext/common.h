@@ -52,6 +52,9 @@
     X(LIFO_QUEUE_TYPE)                                                                                    \
     X(PRIORITY_QUEUE_TYPE)                                                                                \
     X(SIMPLE_QUEUE_TYPE)                                                                                  \
+    X(SHARED_LOCK_TYPE)                                                                                   \
+    X(SHARED_RLOCK_TYPE)                                                                                  \
+    X(BLOCK_TYPE)                                                                                         \
     X(SHIELD_TYPE)                                                                                        \
     X(CONTROL_TYPE)                                                                                       \
     X(OWNER_DIED)       /* manyhands.errors.OwnerDiedError */                                             \
@@ -61,6 +64,8 @@
     X(EMPTY)            /* queue.Empty; bound */                                                          \
     X(FULL)             /* queue.Full; bound */                                                           \
     X(SHUT_DOWN)        /* queue.ShutDown, or ours before 3.13; bound */                                  \
+    X(DUMPS)            /* manyhands._impl.messages.dumps; bound */                                       \
+    X(LOADS)            /* manyhands._impl.messages.loads; bound */                                       \
     X(DEQUE)            /* collections.deque */                                                           \
     X(HEAPPUSH)                                                                                           \
     X(HEAPPOP)
@@ -104,6 +109,11 @@ int ext_rwlock_ready(PyObject *module, ext_state *state);
 int ext_queue_ready(PyObject *module, ext_state *state);
 int ext_simplequeue_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
+int ext_shared_lock_ready(PyObject *module, ext_state *state);
+int ext_shared_sync_ready(PyObject *module, ext_state *state);
+int ext_mpqueue_ready(PyObject *module, ext_state *state);
+int ext_pipe_end_ready(PyObject *module, ext_state *state);
+int ext_process_ready(PyObject *module, ext_state *state);
 
 /* ---- arguments (args.c) -------------------------------------------------------------------------------------- */
 

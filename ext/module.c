@@ -4,6 +4,7 @@
 static int (*const families[])(PyObject *, ext_state *) = {
     ext_errors_ready, ext_lock_ready,   ext_rlock_ready, ext_cond_ready,        ext_sem_ready,     ext_event_ready,
     ext_barrier_ready, ext_queue_ready, ext_simplequeue_ready, ext_control_ready,
+    ext_shared_lock_ready, ext_shared_sync_ready, ext_mpqueue_ready, ext_pipe_end_ready, ext_process_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -52,6 +53,8 @@ static const struct {
     {"Empty", EXT_EMPTY},
     {"Full", EXT_FULL},
     {"ShutDown", EXT_SHUT_DOWN},
+    {"dumps", EXT_DUMPS},
+    {"loads", EXT_LOADS},
 };
 
 static PyObject *module_bind(PyObject *module, PyObject *const *args, Py_ssize_t nargs)

@@ -1,0 +1,385 @@
+/* ext/message.c - Python objects as messages; see message.h. */
+#include "message.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "block.h"
+
+#define TO_BLOCK 32768        /* bytes from which a payload goes to a block of the arena instead of the ring */
+#define WITHOUT_GIL (1 << 18) /* copies from this size on are made detached */
+
+static void copy(void *to, const void *from, size_t size)
+{
+    if (size < WITHOUT_GIL) {
+        memcpy(to, from, size);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    memcpy(to, from, size);
+    Py_END_ALLOW_THREADS
+}
+
+static void add_part(message_out *out, const void *data, size_t size)
+{
+    out->part[out->parts++] = (mh_part){data, size};
+}
+
+/* ---- packing ------------------------------------------------------------------------------------------------- */
+
+static message_block *records_in(message_out *out)
+{
+    return (message_block *) (void *) (out->head.data + sizeof(uint64_t));
+}
+
+/* A record for `block`, which a new parcel keeps alive; the caller's own hold, if any, is not touched. */
+static int add_block(message_out *out, mh_arena *arena, mh_block block, message_block record)
+{
+    int rc = mh_block_in_message(arena, block, 0, &record.parcel);
+    if (rc < 0) {
+        return rc;
+    }
+    if (codec_extend(&out->head, sizeof record) == NULL) {
+        PyErr_Clear();
+        if (mh_block_out_of_message(arena, record.parcel, &block) == 0) {
+            mh_block_drop(arena, block);
+        }
+        return -ENOMEM;
+    }
+    records_in(out)[out->block_count++] = record;
+    return 0;
+}
+
+/* `size` bytes into a new block, which then belongs to the message alone. */
+static int add_copy(message_out *out, mh_arena *arena, const void *data, message_block record)
+{
+    mh_block block;
+    int rc = mh_block_alloc(arena, record.size == 0 ? 1 : record.size, &block);
+    if (rc < 0) {
+        return rc;
+    }
+    copy(mh_block_at(arena, block), data, record.size);
+    rc = add_block(out, arena, block, record);
+    mh_block_drop(arena, block);
+    return rc;
+}
+
+/* A buffer that pickle hands over: where it lies in the arena already it is not copied. */
+static int add_buffer(message_out *out, mh_arena *arena, const Py_buffer *view)
+{
+    mh_block block;
+    size_t offset;
+    message_block record = {0, 0, (uint64_t) view->len, (uint32_t) view->readonly, 0};
+    if (mh_block_of(arena, view->buf, &block, &offset) == 0) {
+        record.offset = offset;
+        return add_block(out, arena, block, record);
+    }
+    return add_copy(out, arena, view->buf, record);
+}
+
+static void begin_blocks(message_out *out)
+{
+    codec_fini(&out->head);
+    codec_extend(&out->head, sizeof(uint64_t)); /* fits the fixed part */
+}
+
+static void end_blocks(message_out *out, uint32_t tag)
+{
+    uint64_t count = out->block_count;
+    memcpy(out->head.data, &count, sizeof count);
+    out->tag = tag;
+    add_part(out, out->head.data, out->head.size);
+}
+
+/* 0; -1 with an exception; another negative code: there is no block to be had. */
+static int pack_bytes(message_out *out, PyObject *value)
+{
+    mh_arena *arena = block_arena();
+    if (arena == NULL) {
+        return -1;
+    }
+    begin_blocks(out);
+    message_block record = {0, 0, (uint64_t) PyBytes_GET_SIZE(value), 1, 0};
+    int rc = add_copy(out, arena, PyBytes_AS_STRING(value), record);
+    if (rc == 0) {
+        end_blocks(out, MESSAGE_BYTES);
+    }
+    return rc;
+}
+
+static int pack_buffers(message_out *out, mh_arena *arena, PyObject *buffers)
+{
+    int rc = 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(buffers); i++) {
+        Py_buffer view;
+        PyObject *raw = PyObject_CallMethod(PyList_GET_ITEM(buffers, i), "raw", NULL);
+        rc = raw == NULL || PyObject_GetBuffer(raw, &view, PyBUF_SIMPLE) < 0 ? -1 : 0;
+        if (rc == 0) {
+            rc = add_buffer(out, arena, &view);
+            PyBuffer_Release(&view);
+        }
+        Py_XDECREF(raw);
+    }
+    return rc;
+}
+
+/* The pickle and its buffers, the large ones in blocks. */
+static int pack_blocks(message_out *out, PyObject *pickle, PyObject *buffers)
+{
+    mh_arena *arena = block_arena();
+    if (arena == NULL) {
+        return -1;
+    }
+    begin_blocks(out);
+    int rc = pack_buffers(out, arena, buffers);
+    message_block record = {0, 0, (uint64_t) PyBytes_GET_SIZE(pickle), 1, 1};
+    int large = record.size >= TO_BLOCK;
+    if (rc == 0 && large) {
+        rc = add_copy(out, arena, PyBytes_AS_STRING(pickle), record);
+    }
+    if (rc == 0) {
+        end_blocks(out, MESSAGE_BLOCKS);
+    }
+    if (rc == 0 && !large) {
+        add_part(out, PyBytes_AS_STRING(pickle), (size_t) record.size);
+    }
+    return rc;
+}
+
+/* dumps(value) -> (pickle, [buffers]); dumps(value, True) -> pickle with all inside */
+static int pack_pickle(ext_state *state, message_out *out, PyObject *value)
+{
+    PyObject *pair = PyObject_CallOneArg(state->ref[EXT_DUMPS], value);
+    if (pair == NULL) {
+        return -1;
+    }
+    PyObject *buffers = PyTuple_GET_ITEM(pair, 1);
+    out->pickle = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+    int rc = 0;
+    if (PyList_GET_SIZE(buffers) != 0 || PyBytes_GET_SIZE(out->pickle) >= TO_BLOCK) {
+        rc = pack_blocks(out, out->pickle, buffers);
+    } else {
+        out->tag = MESSAGE_PICKLE;
+        add_part(out, PyBytes_AS_STRING(out->pickle), (size_t) PyBytes_GET_SIZE(out->pickle));
+    }
+    Py_DECREF(pair);
+    return rc;
+}
+
+/* No block could be had (no place in the arena, or no memory left for it): all in the ring, if that has room. */
+static int pack_in_ring(ext_state *state, message_out *out, PyObject *value)
+{
+    message_unsent(out);
+    out->parts = 0;
+    out->pickle = PyObject_CallFunctionObjArgs(state->ref[EXT_DUMPS], value, Py_True, NULL);
+    if (out->pickle == NULL) {
+        return -1;
+    }
+    out->tag = MESSAGE_PICKLE;
+    add_part(out, PyBytes_AS_STRING(out->pickle), (size_t) PyBytes_GET_SIZE(out->pickle));
+    return 0;
+}
+
+/* 1 where the value is of the inline kind and small. */
+static int pack_inline(message_out *out, PyObject *value)
+{
+    int rc = codec_encode(value, &out->head);
+    if (rc > 0 && out->head.size < TO_BLOCK) {
+        out->tag = MESSAGE_INLINE;
+        add_part(out, out->head.data, out->head.size);
+        return 1;
+    }
+    out->head.size = 0;
+    return rc < 0 ? -1 : 0;
+}
+
+int message_pack(ext_state *state, PyObject *value, message_out *out)
+{
+    out->parts = 0;
+    out->tag = MESSAGE_RAW;
+    out->pickle = NULL;
+    out->block_count = 0;
+    codec_init(&out->head);
+    int large = PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) >= TO_BLOCK;
+    int rc = large ? 0 : pack_inline(out, value);
+    if (rc == 0) {
+        rc = large ? pack_bytes(out, value) : pack_pickle(state, out, value);
+    }
+    if (rc < -1) {
+        rc = pack_in_ring(state, out, value);
+    }
+    if (rc < 0) {
+        message_unsent(out);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+void message_sent(message_out *out)
+{
+    for (uint32_t i = 0; i < out->block_count; i++) {
+        mh_block_sent(mh_arena_peek(), records_in(out)[i].parcel);
+    }
+    out->block_count = 0;
+    codec_fini(&out->head);
+    Py_CLEAR(out->pickle);
+}
+
+void message_unsent(message_out *out)
+{
+    mh_block block;
+    for (uint32_t i = 0; i < out->block_count; i++) {
+        if (mh_block_out_of_message(mh_arena_peek(), records_in(out)[i].parcel, &block) == 0) {
+            mh_block_drop(mh_arena_peek(), block);
+        }
+    }
+    out->block_count = 0;
+    codec_fini(&out->head);
+    Py_CLEAR(out->pickle);
+}
+
+/* ---- unpacking ----------------------------------------------------------------------------------------------- */
+
+static PyObject *corrupt(void)
+{
+    PyErr_SetString(PyExc_ValueError, "a message in this channel does not hold what its header promises");
+    return NULL;
+}
+
+/* The records at the head of a message; their number in `count`. NULL where the message is too short. */
+static const char *records_of(const char *data, size_t size, size_t *count)
+{
+    uint64_t number;
+    if (size < sizeof number) {
+        return NULL;
+    }
+    memcpy(&number, data, sizeof number);
+    if (number > (size - sizeof number) / sizeof(message_block)) {
+        return NULL;
+    }
+    *count = (size_t) number;
+    return data + sizeof number;
+}
+
+/* The stretch of a record as a Block; what the parcel held this process holds now. NULL without exception: void. */
+static PyObject *take_block(ext_state *state, mh_arena *arena, const message_block *record)
+{
+    mh_block block;
+    int rc = mh_block_out_of_message(arena, record->parcel, &block);
+    if (rc < 0) {
+        if (rc != MH_E_LOST) {
+            ext_raise_code(NULL, rc);
+        }
+        return NULL;
+    }
+    size_t room = mh_block_size(arena, block);
+    if (record->offset > room || record->size > room - record->offset) {
+        mh_block_drop(arena, block);
+        return corrupt();
+    }
+    return block_wrap(state, block, (size_t) record->offset, (size_t) record->size, (int) record->readonly);
+}
+
+static PyObject *bytes_of(PyObject *block)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(block, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len);
+    if (bytes != NULL) {
+        copy(PyBytes_AS_STRING(bytes), view.buf, (size_t) view.len);
+    }
+    PyBuffer_Release(&view);
+    return bytes;
+}
+
+static PyObject *unpack_bytes(ext_state *state, const char *data, size_t size)
+{
+    size_t count;
+    const char *records = records_of(data, size, &count);
+    mh_arena *arena = block_arena();
+    if (records == NULL || count != 1 || arena == NULL) {
+        return arena == NULL ? NULL : corrupt();
+    }
+    message_block record;
+    memcpy(&record, records, sizeof record);
+    PyObject *block = take_block(state, arena, &record);
+    PyObject *bytes = block == NULL ? NULL : bytes_of(block);
+    Py_XDECREF(block);
+    return bytes;
+}
+
+/* state->ref[EXT_LOADS](pickle, buffers) */
+static PyObject *unpickle(ext_state *state, const char *data, size_t size, PyObject *buffers)
+{
+    PyObject *view = PyMemoryView_FromMemory((char *) (uintptr_t) data, (Py_ssize_t) size, PyBUF_READ);
+    if (view == NULL) {
+        return NULL;
+    }
+    PyObject *value = PyObject_CallFunctionObjArgs(state->ref[EXT_LOADS], view, buffers, NULL);
+    Py_DECREF(view);
+    return value;
+}
+
+static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size)
+{
+    size_t count;
+    const char *records = records_of(data, size, &count);
+    mh_arena *arena = block_arena();
+    PyObject *buffers = records == NULL || arena == NULL ? NULL : PyList_New(0);
+    PyObject *pickle = NULL, *value = NULL;
+    if (buffers == NULL) {
+        return PyErr_Occurred() ? NULL : corrupt();
+    }
+    int failed = 0;
+    for (size_t i = 0; i < count; i++) { /* every record, also after a failure: their holds end here */
+        message_block record;
+        memcpy(&record, records + i * sizeof record, sizeof record);
+        PyObject *block = take_block(state, arena, &record);
+        if (block != NULL && record.is_pickle) {
+            Py_XSETREF(pickle, Py_NewRef(block));
+        } else if (block != NULL) {
+            failed |= PyList_Append(buffers, block) < 0;
+        }
+        failed |= block == NULL;
+        Py_XDECREF(block);
+    }
+    failed |= PyErr_Occurred() != NULL;
+    size_t head = sizeof(uint64_t) + count * sizeof(message_block);
+    if (!failed && pickle != NULL) {
+        value = PyObject_CallFunctionObjArgs(state->ref[EXT_LOADS], pickle, buffers, NULL);
+    } else if (!failed) {
+        value = unpickle(state, data + head, size - head, buffers);
+    }
+    Py_XDECREF(pickle);
+    Py_DECREF(buffers);
+    return value;
+}
+
+PyObject *message_unpack(ext_state *state, const char *data, size_t size, uint32_t tag)
+{
+    switch (tag) {
+    case MESSAGE_INLINE:
+        return codec_decode(data, size);
+    case MESSAGE_RAW:
+    case MESSAGE_PICKLE:
+        return unpickle(state, data, size, Py_None);
+    case MESSAGE_BLOCKS:
+        return unpack_blocks(state, data, size);
+    case MESSAGE_BYTES:
+        return unpack_bytes(state, data, size);
+    default:
+        return corrupt();
+    }
+}
+
+PyObject *message_bytes(ext_state *state, const char *data, size_t size, uint32_t tag)
+{
+    if (tag == MESSAGE_RAW || tag == MESSAGE_PICKLE) {
+        return PyBytes_FromStringAndSize(data, (Py_ssize_t) size);
+    }
+    PyObject *value = message_unpack(state, data, size, tag);
+    PyObject *bytes = value == NULL ? NULL : PyObject_CallFunctionObjArgs(state->ref[EXT_DUMPS], value, Py_True, NULL);
+    Py_XDECREF(value);
+    return bytes;
+}

@@ -1,0 +1,44 @@
+/* ext/message.h - Python objects as messages of a channel or pipe, and back. The format: docs/design/0004. */
+#ifndef EXT_MESSAGE_H
+#define EXT_MESSAGE_H
+
+#include "codec.h"
+#include "common.h"
+#include "manyhands/arena.h"
+#include "manyhands/channel.h"
+
+enum message_kind { /* the tag of a message */
+    MESSAGE_RAW,    /* the bytes that the user gave to send_bytes */
+    MESSAGE_INLINE, /* codec.h */
+    MESSAGE_PICKLE, /* a pickle */
+    MESSAGE_BLOCKS, /* message_block records (their number first), then a pickle; all its buffers lie in blocks */
+    MESSAGE_BYTES   /* one message_block: a large bytes object */
+};
+
+typedef struct message_block { /* a stretch of a block of the arena, which a parcel keeps alive */
+    uint64_t parcel, offset, size;
+    uint32_t readonly, is_pickle; /* is_pickle: not a buffer, but the pickle itself, too large for the ring */
+} message_block;
+
+typedef struct message_out { /* a message ready to be put */
+    mh_part part[3];
+    size_t parts;
+    uint32_t tag;
+    codec_buffer head;     /* the inline encoding, or the block records */
+    PyObject *pickle;      /* owns the bytes of a part */
+    uint32_t block_count;
+} message_out;
+
+/* Make `value` a message. 0, or -1 with the exception that pickling raised. Then exactly one of message_sent and
+ * message_unsent. */
+int message_pack(ext_state *state, PyObject *value, message_out *out);
+void message_sent(message_out *out);   /* it is in the channel: its blocks are the message's now */
+void message_unsent(message_out *out); /* it is not: let go of its blocks */
+
+/* The object of a message that was taken; takes over its blocks. NULL with an exception: what unpickling raised, or
+ * ValueError for a message that is not one. NULL without one: the message is void (its sender died inside put). */
+PyObject *message_unpack(ext_state *state, const char *data, size_t size, uint32_t tag);
+/* The bytes that send_bytes would have sent: those of a raw message, else the value pickled. */
+PyObject *message_bytes(ext_state *state, const char *data, size_t size, uint32_t tag);
+
+#endif

@@ -1,0 +1,511 @@
+/* ext/mpqueue.c - MessageQueue: multiprocessing's Queue on a channel. No feeder thread: put() is the whole of it. */
+#include <unistd.h>
+
+#include "manyhands/channel.h"
+#include "message.h"
+
+typedef struct queue_object {
+    PyObject_HEAD
+    mh_channel *channel;
+    PyObject *weakrefs;
+    Py_ssize_t maxsize;
+    unsigned long long name;         /* the same in every process that has this queue */
+    char closed;                     /* here; the others go on */
+    _Atomic(mh_message *) spare;     /* a message buffer between two gets */
+} queue_object;
+
+static _Atomic(unsigned) queues_made;
+
+static int check_open(queue_object *self)
+{
+    if (self->channel == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Queue.__init__() was not called");
+        return -1;
+    }
+    if (self->closed) {
+        PyErr_Format(PyExc_ValueError, "Queue %R is closed", self);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *raise_code(queue_object *self, int rc)
+{
+    switch (rc) {
+    case EXT_RAISED:
+        return NULL;
+    case MH_E_CLOSED:
+        return PyErr_Format(PyExc_ValueError, "Queue %R is closed", self);
+    case -ENOMEM:
+    case -EMSGSIZE:
+        PyErr_SetString(PyExc_MemoryError, "the queue has reached its limit of bytes: nobody takes what is put");
+        return NULL;
+    default:
+        ext_raise_code(NULL, rc);
+        return NULL;
+    }
+}
+
+/* ---- put ------------------------------------------------------------------------------------------------------- */
+
+typedef struct put_args {
+    mh_channel *channel;
+    const message_out *message;
+} put_args;
+
+static int wait_put(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    put_args *args = object;
+    return mh_channel_put(args->channel, args->message->part, args->message->parts, args->message->tag, deadline, NULL);
+}
+
+static int put_packed(queue_object *self, message_out *message, mh_deadline deadline)
+{
+    put_args args = {self->channel, message};
+    int rc = wait_put(&args, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT && deadline != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_put, &args, deadline);
+    }
+    if (rc < 0) {
+        message_unsent(message);
+    } else {
+        message_sent(message);
+    }
+    return rc;
+}
+
+/* 0, -ETIMEDOUT, or -1 with an exception */
+static int put_one(queue_object *self, PyObject *value, mh_deadline deadline)
+{
+    message_out message;
+    ext_state *state = ext_state_of(Py_TYPE(self));
+    if (state == NULL || message_pack(state, value, &message) < 0) {
+        return -1;
+    }
+    int rc = put_packed(self, &message, deadline);
+    if (rc < 0 && rc != -ETIMEDOUT) {
+        raise_code(self, rc);
+        return -1;
+    }
+    return rc;
+}
+
+/* `block=True, timeout=None`, the same deadline for both */
+static int deadline_of(PyObject *block, PyObject *timeout, mh_deadline *deadline)
+{
+    int blocking = block == NULL ? 1 : PyObject_IsTrue(block);
+    *deadline = MH_AT_ONCE;
+    return blocking > 0 ? ext_deadline(timeout, deadline) : blocking;
+}
+
+static PyObject *queue_put(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    const ext_signature signature = {"put", 1, 3, 3, {"obj", "block", "timeout"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    mh_deadline deadline;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[1], given[2], &deadline) < 0 ||
+        check_open(self) < 0) {
+        return NULL;
+    }
+    int rc = put_one(self, given[0], deadline);
+    if (rc == -ETIMEDOUT) {
+        return ext_raise((PyObject *) self, EXT_FULL, NULL);
+    }
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- put_many: runs of inline messages go in under one lock ------------------------------------------------------ */
+
+#define RUN 64
+
+typedef struct run_args {
+    mh_channel *channel;
+    mh_part part[RUN];
+    size_t count, done;
+} run_args;
+
+static int wait_run(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    run_args *run = object;
+    size_t done = 0;
+    int rc = mh_channel_put_many(run->channel, run->part + run->done, run->count - run->done, MESSAGE_INLINE, deadline,
+                                 NULL, &done);
+    run->done += done;
+    return rc;
+}
+
+static int put_run(queue_object *self, run_args *run, mh_deadline deadline)
+{
+    int rc = wait_run(run, MH_AT_ONCE, NULL);
+    return rc == -ETIMEDOUT && deadline != MH_AT_ONCE ? ext_wait((PyObject *) self, wait_run, run, deadline) : rc;
+}
+
+/* Encode items from `*next` on, as long as they are of the inline kind. */
+static int fill_run(run_args *run, codec_buffer *buffer, PyObject *items, Py_ssize_t *next)
+{
+    size_t start[RUN + 1] = {0};
+    run->count = run->done = 0;
+    buffer->size = 0;
+    int rc = 1;
+    while (rc > 0 && run->count < RUN && *next < PySequence_Fast_GET_SIZE(items) && buffer->size < 16384) {
+        rc = codec_encode(PySequence_Fast_GET_ITEM(items, *next), buffer);
+        if (rc > 0) {
+            start[++run->count] = buffer->size;
+            ++*next;
+        }
+    }
+    for (size_t i = 0; i < run->count; i++) { /* the buffer moves no more */
+        run->part[i] = (mh_part){buffer->data + start[i], start[i + 1] - start[i]};
+    }
+    return rc;
+}
+
+/* How many went in; -1 with an exception where none did. */
+static Py_ssize_t put_items(queue_object *self, PyObject *items, mh_deadline deadline, int *full)
+{
+    codec_buffer buffer;
+    run_args run = {.channel = self->channel};
+    Py_ssize_t next = 0, put = 0;
+    int rc = 0;
+    codec_init(&buffer);
+    while (rc == 0 && next < PySequence_Fast_GET_SIZE(items)) {
+        rc = fill_run(&run, &buffer, items, &next) < 0 ? -1 : 0;
+        if (rc == 0 && run.count != 0) {
+            rc = put_run(self, &run, deadline);
+            put += (Py_ssize_t) run.done;
+            if (rc < 0 && rc != -ETIMEDOUT) {
+                raise_code(self, rc);
+            }
+        } else if (rc == 0) {
+            rc = put_one(self, PySequence_Fast_GET_ITEM(items, next++), deadline);
+            put += rc == 0;
+        }
+    }
+    codec_fini(&buffer);
+    *full = rc == -ETIMEDOUT;
+    return rc == 0 || *full ? put : -1;
+}
+
+static PyObject *queue_put_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    const ext_signature signature = {"put_many", 1, 3, 3, {"objs", "block", "timeout"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    mh_deadline deadline;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[1], given[2], &deadline) < 0 ||
+        check_open(self) < 0) {
+        return NULL;
+    }
+    PyObject *items = PySequence_Fast(given[0], "put_many() takes an iterable");
+    if (items == NULL) {
+        return NULL;
+    }
+    int full;
+    Py_ssize_t total = PySequence_Fast_GET_SIZE(items), put = put_items(self, items, deadline, &full);
+    Py_DECREF(items);
+    if (full && put == 0 && total != 0) {
+        return ext_raise((PyObject *) self, EXT_FULL, NULL);
+    }
+    return put < 0 ? NULL : PyLong_FromSsize_t(put);
+}
+
+/* ---- get ------------------------------------------------------------------------------------------------------- */
+
+typedef struct get_args {
+    mh_channel *channel;
+    mh_message *message;
+    size_t most, done; /* most 0: a single get */
+} get_args;
+
+static int wait_get(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    get_args *args = object;
+    if (args->most != 0) {
+        return mh_channel_get_many(args->channel, args->message, args->most, deadline, NULL, &args->done);
+    }
+    return mh_channel_get(args->channel, args->message, deadline, NULL);
+}
+
+static mh_message *borrow(queue_object *self)
+{
+    mh_message *message = atomic_exchange(&self->spare, NULL);
+    if (message == NULL) {
+        message = PyMem_RawCalloc(1, sizeof *message);
+        if (message == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    return message;
+}
+
+static void free_message(mh_message *message)
+{
+    if (message != NULL) {
+        mh_message_fini(message);
+        PyMem_RawFree(message);
+    }
+}
+
+static void give_back(queue_object *self, mh_message *message)
+{
+    free_message(atomic_exchange(&self->spare, message));
+}
+
+static int take(queue_object *self, get_args *args, mh_deadline deadline)
+{
+    int rc = wait_get(args, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT && deadline != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_get, args, deadline);
+    }
+    return rc;
+}
+
+/* The next object; a void message (its producer was killed inside put) is passed over. */
+static PyObject *get_one(queue_object *self, mh_deadline deadline)
+{
+    ext_state *state = ext_state_of(Py_TYPE(self));
+    mh_message *message = state == NULL ? NULL : borrow(self);
+    if (message == NULL) {
+        return NULL;
+    }
+    get_args args = {self->channel, message, 0, 0};
+    PyObject *value = NULL;
+    int rc;
+    do {
+        rc = take(self, &args, deadline);
+        value = rc < 0 ? NULL : message_unpack(state, message->data, message->size, message->tag);
+    } while (rc >= 0 && value == NULL && !PyErr_Occurred());
+    give_back(self, message);
+    if (rc == -ETIMEDOUT) {
+        return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
+    }
+    return rc < 0 ? raise_code(self, rc) : value;
+}
+
+static PyObject *queue_get(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    const ext_signature signature = {"get", 0, 2, 2, {"block", "timeout"}};
+    PyObject *given[2] = {NULL, NULL};
+    mh_deadline deadline;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[0], given[1], &deadline) < 0 ||
+        check_open(self) < 0) {
+        return NULL;
+    }
+    return get_one(self, deadline);
+}
+
+/* The objects of a batch, each {size, tag, bytes, padding}. Every message is unpacked, so that none keeps its blocks; the
+ * first exception is raised after the last. */
+static PyObject *unpack_batch(ext_state *state, const mh_message *batch, size_t count)
+{
+    PyObject *list = PyList_New(0), *kept[3] = {NULL, NULL, NULL};
+    const char *at = batch->data;
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        uint32_t size, tag;
+        memcpy(&size, at, 4);
+        memcpy(&tag, at + 4, 4);
+        PyObject *value = message_unpack(state, at + 8, size, tag);
+        int rc = value == NULL ? 0 : PyList_Append(list, value);
+        Py_XDECREF(value);
+        if (PyErr_Occurred() || rc < 0) {
+            if (kept[0] == NULL) {
+                PyErr_Fetch(&kept[0], &kept[1], &kept[2]);
+            } else {
+                PyErr_WriteUnraisable(NULL);
+            }
+        }
+        at += 8 + ((size_t) size + 7) / 8 * 8;
+    }
+    if (kept[0] != NULL) {
+        Py_CLEAR(list);
+        PyErr_Restore(kept[0], kept[1], kept[2]);
+    }
+    return list;
+}
+
+static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    const ext_signature signature = {"get_many", 1, 3, 3, {"most", "block", "timeout"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    mh_deadline deadline;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[1], given[2], &deadline) < 0 ||
+        check_open(self) < 0) {
+        return NULL;
+    }
+    Py_ssize_t most = PyLong_AsSsize_t(given[0]);
+    if (most < 1) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "get_many() takes 1 or more, not %zd", most);
+    }
+    ext_state *state = ext_state_of(Py_TYPE(self));
+    mh_message *message = state == NULL ? NULL : borrow(self);
+    if (message == NULL) {
+        return NULL;
+    }
+    get_args what = {self->channel, message, (size_t) most, 0};
+    int rc = take(self, &what, deadline);
+    PyObject *list = rc < 0 ? NULL : unpack_batch(state, message, what.done);
+    give_back(self, message);
+    if (rc == -ETIMEDOUT) {
+        return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
+    }
+    return rc < 0 ? raise_code(self, rc) : list;
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
+
+static PyObject *queue_qsize(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    return self->channel == NULL ? PyLong_FromLong(0) : PyLong_FromUnsignedLongLong(mh_channel_items(self->channel));
+}
+
+static PyObject *queue_empty(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    return check_open(self) < 0 ? NULL : PyBool_FromLong(mh_channel_items(self->channel) == 0);
+}
+
+static PyObject *queue_full(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(self->maxsize > 0 && mh_channel_items(self->channel) >= (uint64_t) self->maxsize);
+}
+
+static PyObject *queue_close(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    self->closed = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_fileno(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    int fd = mh_channel_select_fd(self->channel);
+    return fd < 0 ? raise_code(self, fd) : PyLong_FromLong(fd);
+}
+
+static PyObject *queue_handle(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    int bell = mh_channel_bell_fd(self->channel);
+    return Py_BuildValue("iiKn", mh_channel_fd(self->channel), bell, self->name, self->maxsize);
+}
+
+static PyObject *queue_attach(queue_object *self, PyObject *args)
+{
+    int fd, bell, rc;
+    unsigned long long name;
+    Py_ssize_t maxsize;
+    if (!PyArg_ParseTuple(args, "iiKn:_attach", &fd, &bell, &name, &maxsize)) {
+        return NULL;
+    }
+    rc = self->channel != NULL ? MH_E_STATE : mh_channel_attach2(fd, bell, &self->channel);
+    if (rc < 0) {
+        return raise_code(self, rc);
+    }
+    self->name = name;
+    self->maxsize = maxsize;
+    Py_RETURN_NONE;
+}
+
+static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
+{
+    const ext_signature signature = {"MessageQueue", 0, 1, 1, {"maxsize"}};
+    PyObject *given = NULL;
+    if (ext_args_tuple(&signature, args, kwargs, &given) < 0) {
+        return -1;
+    }
+    Py_ssize_t maxsize = given == NULL ? 0 : PyLong_AsSsize_t(given);
+    if (maxsize < 0 || self->channel != NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
+        }
+        return -1;
+    }
+    mh_channel_options options = {.max_items = (uint64_t) maxsize};
+    int rc = mh_channel_create(&options, &self->channel);
+    if (rc < 0) {
+        raise_code(self, rc);
+        return -1;
+    }
+    self->maxsize = maxsize;
+    self->name = ((unsigned long long) getpid() << 32) | atomic_fetch_add(&queues_made, 1);
+    return 0;
+}
+
+static void queue_dealloc(queue_object *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *) self);
+    }
+    free_message(atomic_exchange(&self->spare, NULL));
+    if (self->channel != NULL) {
+        mh_channel_destroy(self->channel);
+    }
+    type->tp_free((PyObject *) self);
+    Py_DECREF(type);
+}
+
+static int queue_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static PyMethodDef queue_methods[] = {
+    EXT_METHOD("put", queue_put, EXT_FASTCALL,
+               "put($self, /, obj, block=True, timeout=None)\n--\n\n"
+               "Put an object in; once this returns it is there, whatever becomes of this process. queue.Full where there is "
+               "no room within `timeout` seconds; what pickling raises where it cannot be pickled."),
+    EXT_METHOD("put_many", queue_put_many, EXT_FASTCALL,
+               "put_many($self, /, objs, block=True, timeout=None)\n--\n\n"
+               "Put several in, in order; how many went in before the time was up. queue.Full where none did."),
+    EXT_METHOD("get", queue_get, EXT_FASTCALL,
+               "get($self, /, block=True, timeout=None)\n--\n\n"
+               "Take the oldest object. queue.Empty where there is none within `timeout` seconds."),
+    EXT_METHOD("get_many", queue_get_many, EXT_FASTCALL,
+               "get_many($self, /, most, block=True, timeout=None)\n--\n\n"
+               "Wait for one object, then take what is there, at most `most`. A list. queue.Empty where there is none."),
+    EXT_METHOD("qsize", queue_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nHow many objects are in it; exact."),
+    EXT_METHOD("empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nIs there none?"),
+    EXT_METHOD("full", queue_full, METH_NOARGS, "full($self, /)\n--\n\nAre there maxsize?"),
+    EXT_METHOD("close", queue_close, METH_NOARGS, "close($self, /)\n--\n\nThis process uses it no more."),
+    EXT_METHOD("fileno", queue_fileno, METH_NOARGS,
+               "fileno($self, /)\n--\n\nA descriptor that is readable while objects are there, for select and asyncio."),
+    EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),
+    EXT_METHOD("_attach", queue_attach, METH_VARARGS, "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef queue_members[] = {
+    {"_closed", Py_T_BOOL, offsetof(queue_object, closed), Py_READONLY, PyDoc_STR("Was close() called here?")},
+    {"_maxsize", Py_T_PYSSIZET, offsetof(queue_object, maxsize), Py_READONLY, PyDoc_STR("maxsize; 0: no limit.")},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(queue_object, weakrefs), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot queue_slots[] = {
+    {Py_tp_doc, (void *) (uintptr_t) "MessageQueue(maxsize=0)\n--\n\nA queue of objects between processes."},
+    {Py_tp_init, queue_init},
+    {Py_tp_dealloc, queue_dealloc},
+    {Py_tp_traverse, queue_traverse},
+    {Py_tp_methods, queue_methods},
+    {Py_tp_members, queue_members},
+    {0, NULL},
+};
+
+static PyType_Spec queue_spec = {"manyhands._core.MessageQueue", sizeof(queue_object), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, queue_slots};
+
+int ext_mpqueue_ready(PyObject *module, ext_state *state)
+{
+    return ext_add_type(module, state, -1, &queue_spec, NULL);
+}

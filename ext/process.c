@@ -1,0 +1,214 @@
+/* ext/process.c - ProcessControl: pause, resume, state, CPU time and memory of a child; and this process's place in the
+ * arena. Python's multiprocessing starts and reaps the child; the core only watches and signals it. */
+#include "manyhands/process.h"
+
+#include <unistd.h>
+
+#include "block.h"
+
+typedef struct control_object {
+    PyObject_HEAD
+    mh_process process;
+    int adopted;
+} control_object;
+
+static PyObject *control_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    const ext_signature signature = {"ProcessControl", 2, 2, 2, {"pid", "place"}};
+    PyObject *given[2];
+    if (ext_args_tuple(&signature, args, kwargs, given) < 0) {
+        return NULL;
+    }
+    long pid = PyLong_AsLong(given[0]);
+    unsigned long place = given[1] == Py_None ? MH_NO_PLACE : PyLong_AsUnsignedLong(given[1]);
+    control_object *self = PyErr_Occurred() ? NULL : (control_object *) type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    int rc = mh_process_adopt(&self->process, (int) pid, (uint32_t) place);
+    if (rc < 0) {
+        Py_DECREF(self);
+        ext_raise_code(NULL, rc);
+        return NULL;
+    }
+    self->adopted = 1;
+    return (PyObject *) self;
+}
+
+static void control_dealloc(control_object *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->adopted) {
+        mh_process_fini(&self->process);
+    }
+    type->tp_free((PyObject *) self);
+    Py_DECREF(type);
+}
+
+static PyObject *state_error(int rc, const char *text)
+{
+    if (rc == MH_E_STATE) {
+        PyErr_SetString(PyExc_ValueError, text);
+    } else if (rc != EXT_RAISED) {
+        ext_raise_code(NULL, rc);
+    }
+    return NULL;
+}
+
+static int wait_pause(void *process, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    return mh_process_pause(process, deadline, NULL);
+}
+
+static PyObject *control_pause(control_object *self, PyObject *timeout)
+{
+    mh_deadline deadline;
+    if (ext_deadline(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    int rc = ext_wait((PyObject *) self, wait_pause, &self->process, deadline);
+    if (rc < 0 && rc != -ETIMEDOUT) {
+        return state_error(rc, "the process has ended: it cannot be paused");
+    }
+    return PyBool_FromLong(rc >= 0);
+}
+
+static PyObject *control_resume(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    int rc = mh_process_resume(&self->process);
+    if (rc < 0 && rc != MH_E_STATE) {
+        return state_error(rc, "");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *control_state(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    static const char *const names[] = {"new", "running", "pausing", "paused", "terminating", "finished"};
+    return PyUnicode_FromString(names[mh_process_state(&self->process)]);
+}
+
+static PyObject *control_cpu_time(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    int64_t ns = 0;
+    int rc = mh_process_cpu_time(&self->process, &ns);
+    return rc < 0 ? state_error(rc, "the CPU time of this process is not known any more")
+                  : PyFloat_FromDouble((double) ns / 1e9);
+}
+
+static PyObject *control_memory(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    uint64_t bytes = 0;
+    int rc = mh_process_memory(&self->process, &bytes);
+    return rc < 0 && rc != MH_E_STATE && rc != -ESRCH ? state_error(rc, "") : PyLong_FromUnsignedLongLong(bytes);
+}
+
+static PyMethodDef control_methods[] = {
+    EXT_METHOD("pause", control_pause, METH_O, "pause($self, timeout, /)\n--\n\nStop it; False where time was up."),
+    EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet it go on."),
+    EXT_METHOD("state", control_state, METH_NOARGS, "state($self, /)\n--\n\nnew, running, ... finished."),
+    EXT_METHOD("cpu_time", control_cpu_time, METH_NOARGS, "cpu_time($self, /)\n--\n\nSeconds, user and system."),
+    EXT_METHOD("memory", control_memory, METH_NOARGS, "memory($self, /)\n--\n\nBytes (PSS); 0 once it has ended."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot control_slots[] = {
+    {Py_tp_doc, (void *) (uintptr_t) "ProcessControl(pid, place)\n--\n\nThe core's handle of a child."},
+    {Py_tp_new, control_new},
+    {Py_tp_dealloc, control_dealloc},
+    {Py_tp_methods, control_methods},
+    {0, NULL},
+};
+
+static PyType_Spec control_spec = {"manyhands._core.ProcessControl", sizeof(control_object), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, control_slots};
+
+/* ---- the arena --------------------------------------------------------------------------------------------------- */
+
+static PyObject *arena_reserve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    uint32_t place;
+    mh_arena *arena = block_arena();
+    int rc = arena == NULL ? EXT_RAISED : mh_arena_reserve(arena, &place);
+    if (rc == -EAGAIN) {
+        Py_RETURN_NONE; /* more processes than places: this one goes without, and its buffers are copied */
+    }
+    return rc < 0 ? state_error(rc, "") : PyLong_FromUnsignedLong(place);
+}
+
+static PyObject *arena_unreserve(PyObject *Py_UNUSED(module), PyObject *place)
+{
+    unsigned long number = PyLong_AsUnsignedLong(place);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    if (mh_arena_peek() != NULL) {
+        mh_arena_unreserve(mh_arena_peek(), (uint32_t) number);
+    }
+    Py_RETURN_NONE;
+}
+
+/* settle(place, pid): pid 0 is this process. A place that was lost meanwhile is no error: another is taken when needed. */
+static PyObject *arena_settle(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    unsigned int place;
+    int pid;
+    if (!PyArg_ParseTuple(args, "Ii:arena_settle", &place, &pid)) {
+        return NULL;
+    }
+    int rc = mh_arena_peek() == NULL ? 0 : mh_arena_settle(mh_arena_peek(), place, pid == 0 ? (int) getpid() : pid);
+    return rc < 0 && rc != MH_E_LOST && rc != MH_E_STATE ? state_error(rc, "") : Py_NewRef(Py_None);
+}
+
+static PyObject *arena_fd(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    mh_arena *arena = block_arena();
+    return arena == NULL ? NULL : PyLong_FromLong(mh_arena_fd(arena));
+}
+
+static PyObject *arena_join(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int fd;
+    unsigned int place;
+    mh_arena *arena;
+    if (!PyArg_ParseTuple(args, "iI:arena_join", &fd, &place)) {
+        return NULL;
+    }
+    int rc = mh_arena_join(fd, place, &arena);
+    if (rc == MH_E_LOST) {
+        rc = mh_arena_join(fd, MH_NO_PLACE, &arena);
+    }
+    return rc < 0 && rc != MH_E_STATE ? state_error(rc, "") : Py_NewRef(Py_None);
+}
+
+static PyObject *arena_usage(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    uint32_t blocks = 0;
+    uint64_t bytes = 0;
+    if (mh_arena_peek() != NULL) {
+        mh_arena_usage(mh_arena_peek(), &blocks, &bytes);
+    }
+    return Py_BuildValue("IK", blocks, (unsigned long long) bytes);
+}
+
+static PyMethodDef arena_methods[] = {
+    EXT_METHOD("arena_reserve", arena_reserve, METH_NOARGS,
+               "arena_reserve($module, /)\n--\n\nA place for a child about to start; None where all are taken."),
+    EXT_METHOD("arena_unreserve", arena_unreserve, METH_O, "arena_unreserve($module, place, /)\n--\n\nIt did not start."),
+    EXT_METHOD("arena_settle", arena_settle, METH_VARARGS,
+               "arena_settle($module, place, pid, /)\n--\n\nThe process at `place` is `pid`; 0: this one."),
+    EXT_METHOD("arena_fd", arena_fd, METH_NOARGS, "arena_fd($module, /)\n--\n\nThe arena's descriptor, for a child."),
+    EXT_METHOD("arena_join", arena_join, METH_VARARGS, "arena_join($module, fd, place, /)\n--\n\nJoin the parent's arena."),
+    EXT_METHOD("arena_usage", arena_usage, METH_NOARGS, "arena_usage($module, /)\n--\n\n(blocks in use, their bytes)"),
+    EXT_METHOD("block", block_new, METH_O, "block($module, size, /)\n--\n\nA new Block of `size` bytes, zero or not."),
+    {NULL, NULL, 0, NULL},
+};
+
+int ext_process_ready(PyObject *module, ext_state *state)
+{
+    return PyModule_AddFunctions(module, arena_methods) < 0 ||
+                   ext_add_type(module, state, -1, &control_spec, NULL) < 0 ||
+                   ext_add_type(module, state, EXT_BLOCK_TYPE, &block_spec, NULL) < 0
+               ? -1
+               : 0;
+}

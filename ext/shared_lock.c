@@ -1,0 +1,309 @@
+/* ext/shared_lock.c - SharedLock and SharedRLock: the locks behind multiprocessing's Lock and RLock.
+ *
+ * A dead owner is reported by OwnerDiedError, and then the lock is not held (mh_lock_abandon); recover() takes it.
+ * `count` and `thread` are this process's memory of its own holds, as in the standard library's SemLock: a Lock is
+ * owned by a process, but a condition must know whether this very thread holds it.
+ */
+#include "shared_lock.h"
+
+#include "manyhands/lock.h"
+
+static int holds(shared_lock *self)
+{
+    mh_lock *lock = self->recursive ? &((mh_rlock *) self->head.at)->lock : self->head.at;
+    return self->count > 0 && mh_lock_owner(lock) == (int) getpid();
+}
+
+int shared_lock_is_mine(shared_lock *self)
+{
+    if (self->recursive) {
+        return mh_rlock_is_owned(self->head.at);
+    }
+    return holds(self) && self->thread == PyThread_get_thread_ident();
+}
+
+static int try_lock(shared_lock *self)
+{
+    return self->recursive ? mh_rlock_try_acquire(self->head.at) : mh_lock_try_acquire(self->head.at);
+}
+
+static int wait_lock(void *lock, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    return mh_lock_acquire(lock, deadline, NULL);
+}
+
+static int wait_rlock(void *lock, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    return mh_rlock_acquire(lock, deadline, NULL);
+}
+
+static void abandon(shared_lock *self)
+{
+    if (self->recursive) {
+        mh_rlock_abandon(self->head.at);
+    } else {
+        mh_lock_abandon(self->head.at);
+    }
+}
+
+static void note_acquired(shared_lock *self)
+{
+    self->count = self->recursive ? (int) mh_rlock_depth(self->head.at) : 1;
+    self->thread = PyThread_get_thread_ident();
+}
+
+/* 1 acquired, 0 time-out, -1 exception; `recover`: also from a dead owner. */
+static int take(shared_lock *self, mh_deadline deadline, int recover)
+{
+    int rc = try_lock(self);
+    if (rc == -EBUSY && deadline == MH_AT_ONCE) {
+        return 0;
+    }
+    if (rc == -EBUSY) {
+        rc = ext_wait((PyObject *) self, self->recursive ? wait_rlock : wait_lock, self->head.at, deadline);
+    }
+    if (rc == -ETIMEDOUT) {
+        return 0;
+    }
+    if (rc < 0) {
+        if (rc != EXT_RAISED) {
+            ext_raise_code((PyObject *) self, rc);
+        }
+        return -1;
+    }
+    if (rc == MH_OWNER_DIED && !recover) {
+        abandon(self);
+        ext_raise((PyObject *) self, EXT_OWNER_DIED, NULL);
+        return -1;
+    }
+    note_acquired(self);
+    return 1;
+}
+
+static PyObject *answer(int rc)
+{
+    return rc < 0 ? NULL : PyBool_FromLong(rc);
+}
+
+static PyObject *lock_acquire(shared_lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    mh_deadline deadline = MH_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && shared_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+        return NULL;
+    }
+    return answer(take(self, deadline, 0));
+}
+
+static PyObject *lock_recover(shared_lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    const ext_signature signature = {"recover", 0, 1, 1, {"timeout"}};
+    PyObject *timeout = NULL;
+    mh_deadline deadline;
+    if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0 || ext_deadline(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    return answer(take(self, deadline, 1));
+}
+
+static int give(shared_lock *self)
+{
+    if (self->recursive) {
+        if (!shared_lock_is_mine(self)) {
+            PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
+            return -1;
+        }
+        self->count--;
+        mh_rlock_release(self->head.at);
+        return 0;
+    }
+    int before = self->count;
+    self->count = 0; /* before the release: afterwards another thread of this process may have it */
+    if (mh_lock_try_release(self->head.at) < 0) {
+        self->count = before;
+        PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *lock_release(shared_lock *self, PyObject *Py_UNUSED(ignored))
+{
+    if (give(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *lock_enter(shared_lock *self, PyObject *Py_UNUSED(ignored))
+{
+    return answer(take(self, MH_FOREVER, 0));
+}
+
+static PyObject *lock_exit(shared_lock *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+{
+    return lock_release(self, NULL);
+}
+
+static int is_locked(shared_lock *self)
+{
+    return self->recursive ? mh_rlock_is_locked(self->head.at) : mh_lock_is_locked(self->head.at);
+}
+
+static PyObject *lock_is_mine(shared_lock *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(shared_lock_is_mine(self));
+}
+
+static PyObject *lock_count(shared_lock *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLong(holds(self) ? self->count : 0);
+}
+
+static PyObject *lock_value(shared_lock *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLong(!is_locked(self));
+}
+
+static PyObject *lock_is_zero(shared_lock *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(is_locked(self));
+}
+
+static PyObject *lock_owner(shared_lock *self, void *Py_UNUSED(closure))
+{
+    int owner = mh_lock_owner(self->recursive ? &((mh_rlock *) self->head.at)->lock : self->head.at);
+    if (owner == 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLong(owner);
+}
+
+/* ---- for conditions ------------------------------------------------------------------------------------------ */
+
+int shared_lock_let_go(shared_lock *self, uint32_t *depth)
+{
+    self->count = 0;
+    if (self->recursive) {
+        return mh_rlock_release_all(self->head.at, depth);
+    }
+    *depth = 1;
+    mh_lock_release(self->head.at);
+    return 0;
+}
+
+typedef struct regain {
+    shared_lock *lock;
+    uint32_t depth;
+} regain;
+
+static int wait_regain(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+{
+    regain *what = object;
+    return what->lock->recursive ? mh_rlock_acquire_depth(what->lock->head.at, what->depth, deadline, NULL)
+                                 : mh_lock_acquire(what->lock->head.at, deadline, NULL);
+}
+
+int shared_lock_regain(shared_lock *self, uint32_t depth)
+{
+    regain what = {self, depth};
+    int rc = ext_wait_hold((PyObject *) self, wait_regain, &what, MH_FOREVER);
+    self->count = (int) depth;
+    self->thread = PyThread_get_thread_ident();
+    return rc;
+}
+
+/* ---- types --------------------------------------------------------------------------------------------------- */
+
+static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    const ext_signature signature = {"SharedLock", 0, 0, 0, {NULL}};
+    if (ext_args_tuple(&signature, args, kwargs, NULL) < 0) {
+        return NULL;
+    }
+    return (PyObject *) shared_create(type, sizeof(mh_lock));
+}
+
+static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    const ext_signature signature = {"SharedRLock", 0, 0, 0, {NULL}};
+    if (ext_args_tuple(&signature, args, kwargs, NULL) < 0) {
+        return NULL;
+    }
+    shared_lock *self = (shared_lock *) shared_create(type, sizeof(mh_rlock));
+    if (self != NULL) {
+        self->recursive = 1;
+    }
+    return (PyObject *) self;
+}
+
+static PyObject *lock_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t nargs)
+{
+    return shared_rebuild(type, args, nargs, sizeof(mh_lock));
+}
+
+static PyObject *rlock_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t nargs)
+{
+    shared_lock *self = (shared_lock *) shared_rebuild(type, args, nargs, sizeof(mh_rlock));
+    if (self != NULL) {
+        self->recursive = 1;
+    }
+    return (PyObject *) self;
+}
+
+#define LOCK_METHODS(rebuild)                                                                                 \
+    EXT_METHOD("acquire", lock_acquire, EXT_FASTCALL,                                                         \
+               "acquire($self, /, block=True, timeout=None)\n--\n\n"                                          \
+               "Take the lock: True, or False where `timeout` seconds passed. OwnerDiedError where its owner died."), \
+    EXT_METHOD("release", lock_release, METH_NOARGS, "release($self, /)\n--\n\nGive the lock back."),         \
+    EXT_METHOD("recover", lock_recover, EXT_FASTCALL,                                                         \
+               "recover($self, /, timeout=None)\n--\n\n"                                                      \
+               "Take the lock, also where its owner died: what it guards may be half changed."),              \
+    EXT_METHOD("__enter__", lock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire()"),                 \
+    EXT_METHOD("__exit__", lock_exit, METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nrelease()"),           \
+    EXT_METHOD("_is_mine", lock_is_mine, METH_NOARGS, "_is_mine($self, /)\n--\n\nDoes this thread hold it?"), \
+    EXT_METHOD("_count", lock_count, METH_NOARGS, "_count($self, /)\n--\n\nHow often this process holds it."), \
+    EXT_METHOD("_get_value", lock_value, METH_NOARGS, "_get_value($self, /)\n--\n\n1 where it is free, else 0."), \
+    EXT_METHOD("_is_zero", lock_is_zero, METH_NOARGS, "_is_zero($self, /)\n--\n\nDoes anybody hold it?"),     \
+    EXT_METHOD("_rebuild", rebuild, METH_FASTCALL | METH_CLASS,                                               \
+               "_rebuild($type, fd, slab, offset, /)\n--\n\nThe same lock in another process."),              \
+    {NULL, NULL, 0, NULL}
+
+static PyMethodDef lock_methods[] = {LOCK_METHODS(lock_rebuild)};
+static PyMethodDef rlock_methods[] = {LOCK_METHODS(rlock_rebuild)};
+
+static PyGetSetDef lock_getset[] = {
+    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."), NULL},
+    {"owner", (getter) lock_owner, NULL, PyDoc_STR("The owner's process id, or None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot lock_slots[] = {
+    {Py_tp_doc, (void *) (uintptr_t) "A lock between processes."},
+    {Py_tp_new, lock_new},
+    {Py_tp_dealloc, shared_dealloc},
+    {Py_tp_methods, lock_methods},
+    {Py_tp_getset, lock_getset},
+    {0, NULL},
+};
+
+static PyType_Slot rlock_slots[] = {
+    {Py_tp_doc, (void *) (uintptr_t) "A recursive lock between processes."},
+    {Py_tp_new, rlock_new},
+    {Py_tp_dealloc, shared_dealloc},
+    {Py_tp_methods, rlock_methods},
+    {Py_tp_getset, lock_getset},
+    {0, NULL},
+};
+
+static PyType_Spec lock_spec = {"manyhands._core.SharedLock", sizeof(shared_lock), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, lock_slots};
+static PyType_Spec rlock_spec = {"manyhands._core.SharedRLock", sizeof(shared_lock), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, rlock_slots};
+
+int ext_shared_lock_ready(PyObject *module, ext_state *state)
+{
+    return ext_add_type(module, state, EXT_SHARED_LOCK_TYPE, &lock_spec, NULL) < 0 ||
+                   ext_add_type(module, state, EXT_SHARED_RLOCK_TYPE, &rlock_spec, NULL) < 0
+               ? -1
+               : 0;
+}
