@@ -1,5 +1,18 @@
-"""Drop-in for the standard library's ``multiprocessing``."""
+"""Drop-in for the standard library's ``multiprocessing``: same names, engines of ours.
+
+What is ours and what still the standard library's: ``python -m manyhands status``.
+"""
 
 from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-facade(__name__, stdlib_of("multiprocessing"))
+_std = stdlib_of("multiprocessing")
+
+if available:
+    from manyhands.multiprocessing import _contexts as context
+
+    # The module's functions are the default context's methods, as in the standard library.
+    globals().update({name: getattr(context._default_context, name) for name in _std.__all__
+                      if hasattr(context._default_context, name)})
+
+facade(__name__, _std)

@@ -1,5 +1,14 @@
-"""The standard library's ``multiprocessing.connection``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.connection``; ours are in ``_pipe``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.connection")
+_std = stdlib_of("multiprocessing.connection")
+
+if available:
+    from manyhands.multiprocessing._pipe import (  # noqa: F401
+        Pipe,
+        PipeConnection,
+    )
+
+facade(__name__, _std, extra=('PipeConnection',))

@@ -1,5 +1,24 @@
-"""The standard library's ``multiprocessing.context``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.context``; ours are in ``_contexts``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.context")
+_std = stdlib_of("multiprocessing.context")
+
+if available:
+    from manyhands.multiprocessing._contexts import (  # noqa: F401
+        BaseContext,
+        DefaultContext,
+        ForkContext,
+        ForkProcess,
+        ForkServerContext,
+        ForkServerProcess,
+        Process,
+        SpawnContext,
+        SpawnProcess,
+        _concrete_contexts,
+        _default_context,
+        _force_start_method,
+    )
+
+facade(__name__, _std)

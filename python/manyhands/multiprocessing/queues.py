@@ -1,5 +1,14 @@
-"""The standard library's ``multiprocessing.queues``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.queues``; ours are in ``_queues``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.queues")
+_std = stdlib_of("multiprocessing.queues")
+
+if available:
+    from manyhands.multiprocessing._queues import (  # noqa: F401
+        JoinableQueue,
+        Queue,
+    )
+
+facade(__name__, _std)

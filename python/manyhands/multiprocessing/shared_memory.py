@@ -1,5 +1,11 @@
-"""The standard library's ``multiprocessing.shared_memory``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.shared_memory``; ours is in ``_shared_memory``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.shared_memory")
+_std = stdlib_of("multiprocessing.shared_memory")
+
+if available:
+    from manyhands.multiprocessing._shared_memory import SharedMemory  # noqa: F401
+
+facade(__name__, _std)

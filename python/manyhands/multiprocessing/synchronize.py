@@ -1,5 +1,20 @@
-"""The standard library's ``multiprocessing.synchronize``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.synchronize``; ours are in ``_synchronize``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.synchronize")
+_std = stdlib_of("multiprocessing.synchronize")
+
+if available:
+    from manyhands.multiprocessing._synchronize import (  # noqa: F401
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        SemLock,
+        Semaphore,
+    )
+
+facade(__name__, _std, extra=('Barrier',))

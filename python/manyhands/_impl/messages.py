@@ -1,0 +1,96 @@
+"""How objects that have no inline encoding become messages: pickle, and cloudpickle where pickle cannot.
+
+The core calls `dumps` and `loads`, and raises the standard library's exceptions, which are bound here, too. Picklers are used again: making one costs as much as pickling a small dict. They
+are the standard library's `ForkingPickler`, so that what a program registered with it holds here, too.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core
+
+_ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
+
+__all__ = ["dumps", "loads"]
+
+OUT_OF_BAND = 2048  # bytes below which a buffer stays inside the pickle: a block has a price, too
+
+
+class _Scratch:
+    """A pickler, where it writes to, and the buffers that it left out."""
+
+    def __init__(self) -> None:
+        self.file = io.BytesIO()
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.pickler = _ForkingPickler(self.file, 5, True, self._aside)
+
+    def _aside(self, buffer: pickle.PickleBuffer) -> bool:
+        """True: keep it in the pickle."""
+        with buffer.raw() as raw:
+            small = raw.nbytes < OUT_OF_BAND
+        if not small:
+            self.buffers.append(buffer)
+        return small
+
+    def dump(self, value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
+        """The pickle and the buffers that lie outside it."""
+        self.buffers = []
+        self.file.seek(0)
+        self.file.truncate()
+        self.pickler.dump(value)
+        self.pickler.clear_memo()
+        return self.file.getvalue(), self.buffers
+
+
+_scratches: list[_Scratch] = []  # append and pop are atomic: a thread that finds none makes one
+
+
+def dumps(value: Any, in_band: bool = False) -> Any:
+    """(pickle, [buffers beside it]); with `in_band` the pickle alone, with all inside.
+
+    What pickle cannot do (lambdas, closures, classes of __main__) cloudpickle does, where it is installed.
+    """
+    if in_band:
+        try:
+            return bytes(_ForkingPickler.dumps(value, 5))
+        except Exception as error:
+            return _by_value(value, error)[0]
+    try:
+        scratch = _scratches.pop()
+    except IndexError:
+        scratch = _Scratch()
+    try:
+        result = scratch.dump(value)
+    except Exception as error:
+        return _by_value(value, error)  # the pickler's memo may be half filled: it is not used again
+    _scratches.append(scratch)
+    return result
+
+
+def _by_value(value: Any, error: Exception) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Pickle code by value; where that fails as well, the first error counts."""
+    try:
+        import cloudpickle
+    except ImportError:
+        raise error from None
+    try:
+        return cloudpickle.dumps(value, 5), []
+    except Exception:
+        raise error from None
+
+
+def loads(data: Any, buffers: Any = None) -> Any:
+    """The object of a pickle and the buffers beside it."""
+    return pickle.loads(data, buffers=buffers)
+
+
+if core is not None:
+    core._bind("Empty", stdlib_of("queue").Empty)
+    core._bind("Full", stdlib_of("queue").Full)
+    core._bind("BrokenBarrierError", stdlib_of("threading").BrokenBarrierError)
+    core._bind("dumps", dumps)
+    core._bind("loads", loads)

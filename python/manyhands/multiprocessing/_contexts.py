@@ -1,0 +1,165 @@
+"""Contexts: what `multiprocessing` is, for each start method. They subclass the standard library's, so that other
+libraries take them as `mp_context=`; what they make is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands.multiprocessing._popen import popen
+from manyhands.multiprocessing._verbs import Verbs
+
+_std = stdlib_of("multiprocessing.context")
+_process = stdlib_of("multiprocessing.process")
+
+
+class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
+    """The factories of ours; the rest is the standard library's."""
+
+    def Lock(self) -> Any:
+        """A lock for processes."""
+        from manyhands.multiprocessing._synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> Any:
+        """A recursive lock for processes."""
+        from manyhands.multiprocessing._synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(self, lock: Any = None) -> Any:
+        """A condition variable for processes."""
+        from manyhands.multiprocessing._synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1) -> Any:
+        """A semaphore for processes."""
+        from manyhands.multiprocessing._synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(self, value: int = 1) -> Any:
+        """A bounded semaphore for processes."""
+        from manyhands.multiprocessing._synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self) -> Any:
+        """An event for processes."""
+        from manyhands.multiprocessing._synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None) -> Any:
+        """A barrier for processes."""
+        from manyhands.multiprocessing._synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
+
+    def Queue(self, maxsize: int = 0) -> Any:
+        """A queue between processes."""
+        from manyhands.multiprocessing._queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize: int = 0) -> Any:
+        """A queue that counts unfinished tasks."""
+        from manyhands.multiprocessing._queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def Pipe(self, duplex: bool = True) -> Any:
+        """Two connected ends."""
+        from manyhands.multiprocessing._pipe import Pipe
+
+        return Pipe(duplex)
+
+    def get_context(self, method: str | None = None) -> Any:
+        """The context of a start method; this one where none is named."""
+        if method is None:
+            return self
+        try:
+            context = _concrete_contexts[method]
+        except KeyError:
+            raise ValueError(f"cannot find context for {method!r}") from None
+        context._check_available()
+        return context
+
+
+class ForkProcess(Verbs, _std.ForkProcess):  # type: ignore[misc,name-defined]
+    """A process started by fork."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return popen("fork")(process_obj)
+
+
+class SpawnProcess(Verbs, _std.SpawnProcess):  # type: ignore[misc,name-defined]
+    """A process started by a new interpreter."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return popen("spawn")(process_obj)
+
+
+class ForkServerProcess(Verbs, _std.ForkServerProcess):  # type: ignore[misc,name-defined]
+    """A process forked from a server that was started clean."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return popen("forkserver")(process_obj)
+
+
+class Process(Verbs, _std.Process):  # type: ignore[misc,name-defined]
+    """A process started by the default method. Pass `target`, or subclass it and override `run()`."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return _default_context.get_context().Process._Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> Any:
+        return _default_context.get_context().Process._after_fork()
+
+
+class ForkContext(BaseContext, _std.ForkContext):  # type: ignore[misc,name-defined]
+    Process = ForkProcess
+
+
+class SpawnContext(BaseContext, _std.SpawnContext):  # type: ignore[misc,name-defined]
+    Process = SpawnProcess
+
+
+class ForkServerContext(BaseContext, _std.ForkServerContext):  # type: ignore[misc,name-defined]
+    Process = ForkServerProcess
+
+
+class DefaultContext(_std.DefaultContext, BaseContext):  # type: ignore[misc,name-defined]
+    """The context behind the module's own functions; its start method may be set once."""
+
+    Process = Process
+
+    def get_context(self, method: str | None = None) -> Any:
+        """The context of a start method; the one in force where none is named."""
+        if method is not None:
+            return BaseContext.get_context(self, method)
+        if self._actual_context is None:
+            self._actual_context = self._default_context
+        return self._actual_context
+
+
+for _name in ("Pipe", "Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier", "Queue",
+              "JoinableQueue"):
+    setattr(DefaultContext, _name, getattr(BaseContext, _name))  # before the standard library's in the order of look-up
+
+_concrete_contexts = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
+_default_context = DefaultContext(_concrete_contexts[_std._default_context._default_context._name])
+
+
+def _force_start_method(method: str) -> None:
+    """In a child: the method by which it was started is its default."""
+    _default_context._actual_context = _concrete_contexts[method]
+    _std._force_start_method(method)

@@ -1,0 +1,106 @@
+"""`Pipe`: two connected ends whose messages go through shared memory; the rest is the standard library's.
+
+An end is a `Connection` of the standard library's by type and by behaviour: `send`, `recv`, `send_bytes`,
+`recv_bytes`, `recv_bytes_into`, `poll`, `fileno`, `wait`; EOFError once the other end is closed or dead and all is read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core, messages  # noqa: F401  # messages binds pickling to the core
+
+_std = stdlib_of("multiprocessing.connection")
+_reduction = stdlib_of("multiprocessing.reduction")
+
+__all__ = ["Pipe", "PipeConnection"]
+
+
+class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
+    """One end of a `Pipe`."""
+
+    def __init__(self, end: Any, readable: bool = True, writable: bool = True) -> None:
+        self._end = end
+        super().__init__(end.socket_fd, readable, writable)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while a message or end of file is there; for `select` and `wait`."""
+        self._check_closed()
+        return int(self._end.select_fd())
+
+    def _close(self, _close: Any = None) -> None:
+        self._end.close()
+
+    def send(self, obj: Any) -> None:
+        """Send a picklable object."""
+        self._check_closed()
+        self._check_writable()
+        self._end.send(obj)
+
+    def recv(self) -> Any:
+        """The next object; waits. EOFError where nothing is left and the other end is gone."""
+        self._check_closed()
+        self._check_readable()
+        return self._end.recv()
+
+    def _send_bytes(self, buf: Any) -> None:
+        self._end.send_bytes(buf)
+
+    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+        """The next message as bytes; OSError, and the end is closed for reading, where it is longer than `maxlength`."""
+        self._check_closed()
+        self._check_readable()
+        if maxlength is not None and maxlength < 0:
+            raise ValueError("negative maxlength")
+        message: bytes = self._end.recv_bytes()
+        if maxlength is not None and len(message) > maxlength:
+            self._bad_message_length()
+        return message
+
+    def recv_bytes_into(self, buf: Any, offset: int = 0) -> int:
+        """Put the next message into a writable buffer; its length. BufferTooShort, holding it, where it does not fit."""
+        self._check_closed()
+        self._check_readable()
+        with memoryview(buf) as whole, whole.cast("B") as room:
+            if offset < 0:
+                raise ValueError("negative offset")
+            if offset > len(room):
+                raise ValueError("offset too large")
+            message = self._end.recv_bytes()
+            if len(room) - offset < len(message):
+                raise _std.BufferTooShort(message)
+            room[offset : offset + len(message)] = message
+            return len(message)
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """True where a message or end of file is there, or comes within `timeout` seconds (None: whenever)."""
+        self._check_closed()
+        self._check_readable()
+        return bool(self._end.poll(timeout))
+
+
+def _reduce(connection: PipeConnection) -> Any:
+    segment, socket, side, duplex = connection._end.handle()
+    fds = _reduction.DupFd(segment), _reduction.DupFd(socket)
+    return _rebuild, (fds, side, duplex, connection.readable, connection.writable)
+
+
+def _rebuild(fds: Any, side: int, duplex: int, readable: bool, writable: bool) -> PipeConnection:
+    segment, socket = (fd.detach() for fd in fds)
+    try:
+        end = core.PipeEnd._attach(segment, socket, side, duplex)
+    finally:
+        os.close(segment)
+        os.close(socket)
+    return PipeConnection(end, readable, writable)
+
+
+_reduction.register(PipeConnection, _reduce)
+
+
+def Pipe(duplex: bool = True) -> tuple[PipeConnection, PipeConnection]:
+    """Two connected ends. Not `duplex`: the first only receives, the second only sends."""
+    first, second = core.PipeEnd._pair(bool(duplex))
+    return PipeConnection(first, True, bool(duplex)), PipeConnection(second, bool(duplex), True)

@@ -1,0 +1,48 @@
+"""How children are started: the standard library's three ways, with a place in the arena for each child.
+
+These classes are not put in the place of the standard library's, which build on each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core
+
+__all__ = ["popen"]
+
+
+class Launch:
+    """Mixed into the start methods' Popen classes: a place in the arena, and the core's handle of the child."""
+
+    pid: int
+    control: Any
+
+    def _launch(self, process_obj: Any) -> None:
+        place = core.arena_reserve()
+        process_obj._manyhands_place = place
+        try:
+            super()._launch(process_obj)  # type: ignore[misc]
+        except BaseException:
+            core.arena_unreserve(place)
+            raise
+        core.arena_settle(place, self.pid)
+        self.control = core.ProcessControl(self.pid, place)
+
+    def terminate(self) -> None:
+        """SIGTERM; a paused process goes on, to end."""
+        super().terminate()  # type: ignore[misc]
+        self.control.resume()
+
+
+_made: dict[str, Any] = {}
+
+
+def popen(method: str) -> Any:
+    """The Popen class of a start method; the standard library's module is imported on first use, as it does itself."""
+    if method not in _made:
+        module = {"fork": "popen_fork", "spawn": "popen_spawn_posix", "forkserver": "popen_forkserver"}[method]
+        std = stdlib_of(f"multiprocessing.{module}").Popen
+        _made[method] = type("Popen", (Launch, std), {"__module__": __name__, "__doc__": "One started child."})
+    return _made[method]

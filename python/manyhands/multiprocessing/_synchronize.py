@@ -1,0 +1,269 @@
+"""Synchronisation between processes, in C, that survives the death of any participant.
+
+Names and behaviour are the standard library's. Beyond it: when the owner of a `Lock` or `RLock` is killed while it
+holds it, whoever asks next gets `OwnerDiedError`, until one calls ``recover()``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core, messages  # noqa: F401  # messages binds exceptions to the core
+from manyhands.multiprocessing import _handles
+
+_threading = stdlib_of("threading")
+_process = stdlib_of("multiprocessing.process")
+
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+
+
+class _Shared:
+    """An object over a core object in shared memory, which travels by its slab's descriptor."""
+
+    _core: Any
+
+    def _share(self) -> tuple[Any, ...]:
+        fd, slab, offset = self._core.place
+        return _handles.send(self, fd, ("slab", slab)), offset
+
+    def __getstate__(self) -> Any:
+        return self._share()
+
+    def __setstate__(self, state: Any) -> None:
+        token, offset = state
+        self._core = self._core_type._rebuild(_handles.receive(token), token[1][1], offset)
+        self._bind()
+
+    _core_type: Any
+
+    def _bind(self) -> None:
+        """Give the instance the core object's own methods: no Python call in between."""
+
+
+class SemLock(_Shared):
+    """What locks and semaphores have in common."""
+
+    acquire: Callable[..., bool]
+    release: Callable[..., None]
+
+    def _bind(self) -> None:
+        self._semlock = self._core
+        self.acquire = self._core.acquire
+        self.release = self._core.release
+        if hasattr(self._core, "recover"):
+            self.recover = self._core.recover
+
+    _make_methods = _bind
+
+    def __enter__(self) -> Any:
+        return self._core.__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        self._core.__exit__(*args)
+
+    def locked(self) -> bool:
+        """True while anybody holds it (a semaphore: while its value is 0)."""
+        return bool(self._core._is_zero())
+
+
+class Semaphore(SemLock):
+    """A counting semaphore. ``acquire(block=True, timeout=None)`` takes one, ``release()`` gives one."""
+
+    _core_type = core.SharedSemaphore
+
+    def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
+        self._core = core.SharedSemaphore(value, 0)
+        self._bind()
+
+    def get_value(self) -> int:
+        """The value at this moment."""
+        return int(self._core._get_value())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(value={self._core._get_value()})>"
+
+
+class BoundedSemaphore(Semaphore):
+    """A semaphore whose value never passes its first one: a ``release()`` too many raises ValueError."""
+
+    def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
+        self._core = core.SharedSemaphore(value, value)
+        self._bind()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(value={self._core._get_value()}, maxvalue={self._core.maxvalue})>"
+
+
+def _owner_name(semlock: Any) -> str:
+    if semlock._is_mine():
+        name = _process.current_process().name
+        thread = _threading.current_thread().name
+        return name if thread == "MainThread" else f"{name}|{thread}"
+    if semlock._get_value() == 1:
+        return "None"
+    return "SomeOtherThread" if semlock._count() > 0 else "SomeOtherProcess"
+
+
+class Lock(SemLock):
+    """A lock owned by a process; any process may release it.
+
+    ``acquire(block=True, timeout=None)`` returns True, or False where the time was up. It raises `OwnerDiedError`
+    where the owner was killed: then the lock is not held, and ``recover(timeout=None)`` takes it.
+    """
+
+    _core_type = core.SharedLock
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._core = core.SharedLock()
+        self._bind()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(owner={_owner_name(self._core)})>"
+
+
+class RLock(SemLock):
+    """A lock owned by a thread of a process, which may acquire it again; only that thread may release it."""
+
+    _core_type = core.SharedRLock
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._core = core.SharedRLock()
+        self._bind()
+
+    def __repr__(self) -> str:
+        name = _owner_name(self._core)
+        count: Any = self._core._count() if self._core._is_mine() else 0 if name == "None" else "nonzero"
+        return f"<{type(self).__name__}({name}, {count})>"
+
+
+class Condition(_Shared):
+    """A condition variable over a `Lock` or `RLock` of this module. `notify` wakes first who waited first."""
+
+    _core_type = core.SharedCondition
+
+    def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
+        self._lock = lock if lock is not None else RLock(ctx=ctx)
+        self._core = core.SharedCondition()
+        self._bind()
+
+    def __getstate__(self) -> Any:
+        return self._lock, self._share()
+
+    def __setstate__(self, state: Any) -> None:
+        self._lock = state[0]
+        super().__setstate__(state[1])
+
+    def _bind(self) -> None:
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    def __enter__(self) -> Any:
+        return self._lock.__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        self._lock.__exit__(*args)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._lock}, {self._core.waiting()})>"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release the lock, wait to be notified, take the lock again. False where the time was up."""
+        assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
+        return bool(self._core.wait(self._lock._semlock, timeout))
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        """Wait until `predicate()` is true; its last value."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        result = predicate()
+        while not result:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """Wake the first `n` of those who wait."""
+        assert self._lock._semlock._is_mine(), "lock is not owned"
+        self._core.notify(n)
+
+    def notify_all(self) -> None:
+        """Wake all who wait."""
+        assert self._lock._semlock._is_mine(), "lock is not owned"
+        self._core.notify(-1)
+
+
+class Event(_Shared):
+    """A flag that can be waited for."""
+
+    _core_type = core.SharedEvent
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._core = core.SharedEvent()
+        self._bind()
+
+    def _bind(self) -> None:
+        self.is_set = self._core.is_set
+        self.set = self._core.set
+        self.clear = self._core.clear
+        self.wait = self._core.wait
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self._core.is_set() else 'unset'}>"
+
+
+class Barrier(_Shared):
+    """A meeting point of a fixed number of processes. It breaks for all when one that waits dies or leaves."""
+
+    _core_type = core.SharedBarrier
+
+    def __init__(self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None, *,
+                 ctx: Any = None) -> None:
+        self._core = core.SharedBarrier(parties)
+        self._action, self._timeout = action, timeout
+        self._bind()
+
+    def _bind(self) -> None:
+        self._core._defaults(self._action, self._timeout)
+        self.wait = self._core.wait
+
+    def __getstate__(self) -> Any:
+        return self._action, self._timeout, self._share()
+
+    def __setstate__(self, state: Any) -> None:
+        self._action, self._timeout = state[:2]
+        super().__setstate__(state[2])
+
+    wait: Callable[..., int]
+    """``wait(timeout=None)``: wait for the others; a number of 0 .. parties-1, another for each. BrokenBarrierError."""
+
+    def reset(self) -> None:
+        """Whole and empty again; who waits gets BrokenBarrierError."""
+        self._core.reset()
+
+    def abort(self) -> None:
+        """Break it: who waits now or later gets BrokenBarrierError, until it is reset."""
+        self._core.abort()
+
+    @property
+    def parties(self) -> int:
+        """How many have to come."""
+        return int(self._core.parties)
+
+    @property
+    def n_waiting(self) -> int:
+        """How many are there."""
+        return int(self._core.n_waiting)
+
+    @property
+    def broken(self) -> bool:
+        """True where it is broken."""
+        return bool(self._core.broken)
+
+    def __repr__(self) -> str:
+        state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"

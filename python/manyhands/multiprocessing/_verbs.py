@@ -1,0 +1,72 @@
+"""What our processes can do beyond the standard library's: pause, resume, state, CPU time and memory.
+
+A mixin before the standard library's process classes, whose life cycle stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manyhands._impl import core
+from manyhands.multiprocessing import _handles
+
+__all__ = ["Verbs"]
+
+
+class Verbs:
+    """Mixed into every process class."""
+
+    _popen: Any
+    _manyhands_place: int | None = None  # this child's place in the arena, reserved by its parent
+
+    def _control(self) -> Any:
+        """The core's handle of the started child; ValueError before start, AssertionError in another process."""
+        self._check_closed()  # type: ignore[attr-defined]
+        if self._popen is None:
+            raise ValueError("the process has not been started")
+        return self._popen.control
+
+    def pause(self, timeout: float | None = None) -> bool:
+        """Stop the process and wait until it stands still; False where `timeout` seconds passed first.
+
+        It is never left stopped inside a shared section of manyhands, where it would hold up the others: then it goes
+        on for a moment and is stopped again. ``resume()`` lets it go on. ValueError where it is not running.
+        """
+        return bool(self._control().pause(timeout))
+
+    def resume(self) -> None:
+        """Let a paused process go on; nothing where it was not paused."""
+        self._control().resume()
+
+    @property
+    def state(self) -> str:
+        """One of new, running, pausing, paused, terminating, finished."""
+        return "new" if self._popen is None else str(self._control().state())
+
+    @property
+    def cpu_time(self) -> float:
+        """Processor seconds, user and system, that the process has used."""
+        return float(self._control().cpu_time())
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, pages shared with others counted by their share (PSS); 0 once it has ended."""
+        return int(self._control().memory())
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """On the way to a child by spawn or forkserver: first join the arena, then unpickle the rest."""
+        make, arguments, *rest = super().__reduce_ex__(protocol)
+        if self._manyhands_place is None:
+            return make, arguments, *rest
+        token = _handles.send(self, core.arena_fd(), "arena")
+        return _join_and_make, (token, self._manyhands_place, make, arguments), *rest
+
+    def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
+        if self._manyhands_place is not None:
+            core.arena_settle(self._manyhands_place, 0)
+        return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
+
+
+def _join_and_make(token: Any, place: int, make: Any, arguments: Any) -> Any:
+    core.arena_join(_handles.receive(token), place)
+    return make(*arguments)
