@@ -4,6 +4,11 @@ from manyhands._facade import facade, stdlib_of
 
 _std = stdlib_of("concurrent.futures")
 
-from manyhands.futures._errors import WorkerDiedError  # noqa: E402  # needs the standard library's module
+from manyhands._impl import available  # noqa: E402
+from manyhands.futures._errors import WorkerDiedError  # noqa: E402
+
+if available:
+    from manyhands.futures.process import ProcessPoolExecutor
+    from manyhands.futures.thread import ThreadPoolExecutor
 
 facade(__name__, _std, extra=("WorkerDiedError",))
