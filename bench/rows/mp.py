@@ -150,13 +150,15 @@ def pipe_100mb(side: Any) -> Any:
     return _pipe(side, 100_000_000)
 
 
-def _produce(queue: Any, items: Any, start: Any, n: int) -> None:
+def _produce(queue: Any, items: Any, ready: Any, start: Any, n: int) -> None:
+    ready.set()
     start.wait()
     for _ in range(n):
         queue.put(items)
 
 
-def _produce_batches(queue: Any, items: Any, start: Any, n: int) -> None:
+def _produce_batches(queue: Any, items: Any, ready: Any, start: Any, n: int) -> None:
+    ready.set()
     start.wait()
     batch = [items] * 100
     for _ in range(n // 100):
@@ -180,9 +182,10 @@ def _stream(side: Any, item: Any, produce: Any = _produce, drain: Any = _drain) 
     context = _fork(side)
 
     def run(n: int) -> float:
-        queue, start = context.Queue(), context.Event()
-        process = context.Process(target=produce, args=(queue, item, start, n))
+        queue, ready, start = context.Queue(), context.Event(), context.Event()
+        process = context.Process(target=produce, args=(queue, item, ready, start, n))
         process.start()
+        ready.wait()
         started = time.perf_counter_ns()
         start.set()
         drain(queue, n)
@@ -193,7 +196,7 @@ def _stream(side: Any, item: Any, produce: Any = _produce, drain: Any = _drain) 
     return run
 
 
-@row("mp/queue-int", "multiprocessing.Queue", n=5000)
+@row("mp/queue-int", "multiprocessing.Queue", n=20_000)
 def queue_int(side: Any) -> Any:
     return _stream(side, 7)
 
@@ -203,12 +206,12 @@ def queue_int_batch(side: Any) -> Any:
     return _stream(side, 7, _produce_batches, _drain_batches)
 
 
-@row("mp/queue-1kb", "multiprocessing.Queue", n=5000)
+@row("mp/queue-1kb", "multiprocessing.Queue", n=10_000)
 def queue_1kb(side: Any) -> Any:
     return _stream(side, b"x" * 1000)
 
 
-@row("mp/queue-dict", "multiprocessing.Queue", n=5000)
+@row("mp/queue-dict", "multiprocessing.Queue", n=10_000)
 def queue_dict(side: Any) -> Any:
     return _stream(side, {"id": 7, "name": "seven", "tags": ["a", "b"], "price": 1.5})
 
