@@ -24,6 +24,7 @@
  */
 #include "core/os/os.h"
 #include "section.h"
+#include "wait.h"
 
 #include <manyhands/barrier.h>
 
@@ -253,12 +254,10 @@ static int outcome_of(mh_barrier *barrier, ticket *me)
     return passed ? 0 : MH_E_BROKEN;
 }
 
-/* What a shared wait does each time that it looks up: a meeting with a dead party will never be complete. */
+/* After a slice of a shared wait: a meeting with a dead party will never be complete. Entering alone completes what a
+ * death in the guard left half done. */
 static void look_after(mh_barrier *barrier)
 {
-    if (is_private(barrier) || !somebody_died(barrier)) {
-        return;
-    }
     enter(barrier);
     if (somebody_died(barrier)) {
         end(barrier, BREAK);
@@ -283,9 +282,11 @@ static int wait_for_end(mh_barrier *barrier, ticket *me, mh_deadline deadline, m
         if (mh_load_acq(me->mine) != WAITING) {
             return outcome_of(barrier, me);
         }
-        int rc = mh_wait(&barrier->phase, seen, deadline, cancel, barrier->flags);
-        if (rc == 0) {
+        int rc = mh__wait(&barrier->phase, seen, deadline, cancel, barrier->flags);
+        if (rc == MH__SLICE) {
             look_after(barrier);
+        }
+        if (rc >= 0) {
             continue;
         }
         enter(barrier);
@@ -334,12 +335,14 @@ static int arrive(mh_barrier *barrier, ticket *me, mh_deadline deadline, mh_canc
             return 0;
         }
         leave(barrier);
-        int rc = mh_wait(&barrier->phase, seen, deadline, cancel, barrier->flags);
+        int rc = mh__wait(&barrier->phase, seen, deadline, cancel, barrier->flags);
         if (rc < 0) {
             walk_out(barrier);
             return rc;
         }
-        look_after(barrier);
+        if (rc == MH__SLICE) {
+            look_after(barrier);
+        }
     }
 }
 

@@ -26,6 +26,7 @@
 #include "control.h"
 #include "core/os/os.h"
 #include "section.h"
+#include "wait.h"
 
 #include <manyhands/cond.h>
 
@@ -256,7 +257,7 @@ static void sweep(mh_cond *cond, batch *list)
     }
 }
 
-/* A waiter that looked up and was not notified: is a wake stuck with somebody dead? */
+/* After a slice of a shared wait: is a wake stuck with somebody dead? */
 static void look_after(mh_cond *cond)
 {
     batch list = {.count = 0};
@@ -348,11 +349,11 @@ int mh_cond_await(mh_cond *cond, mh_cond_ticket *ticket, mh_deadline deadline, m
 {
     MH_ATOMIC(uint32_t) *word = word_of(cond, ticket);
     while (mh_load_acq(word) == WAITING) { /* pairs with the stores of NOTIFIED */
-        int rc = mh_wait(word, WAITING, deadline, cancel, cond->flags);
+        int rc = mh__wait(word, WAITING, deadline, cancel, cond->flags);
         if (rc < 0) {
             return give_up(cond, ticket) ? 0 : rc;
         }
-        if (!is_private(cond) && mh_load_acq(word) == WAITING) {
+        if (rc == MH__SLICE) {
             look_after(cond);
         }
     }

@@ -324,6 +324,32 @@ static void comes_after_the_dead(void)
     tell(mh_barrier_wait(&w.barrier, note_the_dead, NULL, MH_FOREVER, NULL, NULL));
 }
 
+/* The last one to arrive has a place before that of the one who waits, and dies while it ends the meeting. */
+static void shared_two_late_leaver(void)
+{
+    mh_barrier_init(&w.barrier, 2, 0);
+    w.barrier.used = 1;
+    w.barrier.place[0].owner = sched_who(2);
+    w.barrier.place[0].word = 2;
+}
+
+static void late_leaver(void)
+{
+    while (!mh_barrier_waiting(&w.barrier)) {
+        sched_point();
+    }
+    mh_store_rel(&w.barrier.place[0].word, 0);
+    w.left = 1;
+}
+
+static void comes_last(void)
+{
+    while (!w.left) {
+        sched_point();
+    }
+    party();
+}
+
 #define SHARED .flags = SCHED_PROCESSES
 static const sched_scenario list[] = {
     {.name = "two meet",
@@ -432,6 +458,15 @@ static const sched_scenario list[] = {
      SCHED_MEMORY(w),
      .deaths = 1,
      .mortal = 1,
+     .may_die = has_arrived},
+    {.name = "shared: death while the meeting is being ended",
+     .setup = shared_two_late_leaver,
+     .thread = {party, comes_last, late_leaver},
+     .finish = survivors_agree,
+     SHARED,
+     SCHED_MEMORY(w),
+     .deaths = 1,
+     .mortal = 2,
      .may_die = has_arrived},
     {.name = "shared: scarce places",
      .setup = shared_two_scarce,

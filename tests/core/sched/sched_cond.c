@@ -292,6 +292,36 @@ static void wake_one_of_three(void)
     wake_one_then_all(3);
 }
 
+/* One is called, and may die; who comes after the call must wait for the next. */
+static void come_after_the_call(void)
+{
+    mh_cond_ticket ticket;
+    while (!w.notified) {
+        sched_point();
+    }
+    sched_check(mh_cond_prepare(&w.cond, &ticket) == 0, "room");
+    sched_check(mh_cond_await(&w.cond, &ticket, MH_FOREVER, NULL) == 0, "notified");
+    sched_check(w.for_all, "who comes after the notify gets nobody's wake");
+    w.consumed[1] = 1;
+    mh_cond_finish(&w.cond, &ticket);
+    tell();
+}
+
+static void call_then_call_again(void)
+{
+    while (!mh_cond_waiting(&w.cond)) {
+        sched_point();
+    }
+    mh_cond_notify(&w.cond, 1);
+    w.notified = 1;
+    while (!mh_cond_waiting(&w.cond)) {
+        sched_point();
+    }
+    (void) mh_wait(&w.progress, 0, MH_FOREVER, NULL, 0); /* a slice, in which the other looks around */
+    w.for_all = 1;
+    mh_cond_notify_all(&w.cond);
+}
+
 /* Whoever dies and whoever times out: one notify never wakes two. */
 static void timed_consume(void)
 {
@@ -440,6 +470,13 @@ static const sched_scenario list[] = {
      SCHED_MEMORY(w),
      .deaths = 2,
      .mortal = 7,
+     .may_die = after_notify},
+    {.name = "shared: who comes after the call",
+     .thread = {wait_and_consume, come_after_the_call, call_then_call_again},
+     .flags = SCHED_PROCESSES | SCHED_SLICES,
+     SCHED_MEMORY(w),
+     .deaths = 1,
+     .mortal = 1,
      .may_die = after_notify},
     {.name = "shared: one notify, two deaths anywhere",
      .thread = {timed_consume, timed_consume, notify_one},
