@@ -96,6 +96,7 @@ static void settle_in_child(mh_arena *arena)
     if (place == MH_NO_PLACE) {
         return;
     }
+    MH__TRACE("fork: child before it settles");
     mh__arena_lock_shared(arena);
     if (mh_load_acq(&arena->places[place].state) == MH__PLACE_RESERVED) {
         mh__place_move(arena, place);

@@ -510,6 +510,50 @@ TEST_LIMIT(a_child_killed_before_it_settles, 60)
     CHECK(died_at("settle: before the commit") && died_at("settle: taken") && died_at("settle: moved"));
 }
 
+/* A child that is slow to settle: meanwhile its parent drops the block and takes what is free. The bits that
+ * were set before the fork are all that keeps the block for the child. */
+static t_barrier_t *slow;
+
+static void wait_in_child(const char *name, uint64_t number, void *arg)
+{
+    (void) number;
+    (void) arg;
+    if (getpid() == survivor || strcmp(name, "fork: child before it settles") != 0) {
+        return;
+    }
+    t_meet(slow);
+    t_meet(slow);
+}
+
+TEST_LIMIT(a_parent_that_drops_before_its_child_settles, 20)
+{
+    begin();
+    survivor = getpid();
+    slow = t_barrier(2);
+    mh_block block = take(50000), other[4];
+    strcpy(mh_block_at(arena, block), "for the child");
+    mh__trace_set(wait_in_child, NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        const char *text = mh_block_at(arena, block);
+        _exit(text != NULL && strcmp(text, "for the child") == 0 ? 0 : 1);
+    }
+    mh__trace_set(NULL, NULL);
+    t_meet(slow);
+    mh_block_drop(arena, block);
+    (void) mh_arena_sweep(arena); /* nor may this take a place from a child that is only slow */
+    for (int i = 0; i < 4; i++) {
+        other[i] = take(50000);
+        memset(mh_block_at(arena, other[i]), 'x', 50000);
+    }
+    t_meet(slow);
+    CHECK_EQ(t_wait(child, 5), 0);
+    for (int i = 0; i < 4; i++) {
+        mh_block_drop(arena, other[i]);
+    }
+    check_survivor(1);
+}
+
 /* --- at random --- */
 
 static void churn_for_ever(unsigned seed)
