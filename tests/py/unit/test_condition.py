@@ -186,8 +186,6 @@ def test_bad_arguments(lib: Any) -> None:
             condition.wait("1")
         with pytest.raises(OverflowError):
             condition.wait(1e100)
-        with pytest.raises(TypeError):
-            condition.notify("1")
         condition.notify(0)
         condition.notify(-1)
         condition.notify(10**6)
@@ -223,15 +221,20 @@ def test_the_lock_shows_through(lib: Any) -> None:
     assert not lock.locked()
 
 
-@BOTH
-def test_a_lock_that_raises_on_its_way_back(lib: Any) -> None:
+def test_notify_wants_a_number() -> None:
+    condition = ours.Condition()
+    with condition, pytest.raises(TypeError):
+        condition.notify("1")  # type: ignore[arg-type]
+
+
+def test_a_lock_that_raises_on_its_way_back() -> None:
     class Stubborn(Bare):
         def acquire(self, *args: Any) -> bool:
             if self.log.count("release") and not args:
                 raise OSError("no")
             return super().acquire(*args)
 
-    condition = lib.Condition(Stubborn())
+    condition = ours.Condition(Stubborn())
     condition.acquire()
     with pytest.raises(OSError, match="no"):
         condition.wait(0.001)
