@@ -1,4 +1,4 @@
-"""Drop-in for the standard library's ``threading``: its public names, ThreadState and Outcome.
+"""Drop-in for the standard library's ``threading``: its public names, and RWLock, ThreadState and Outcome.
 
 The synchronisation types are C; a ``Thread`` can be paused, resumed and terminated.
 """
@@ -23,12 +23,13 @@ if _impl.available:
         Lock,
         Outcome,
         RLock,
+        RWLock,
         Semaphore,
         Thread,
         ThreadState,
         Timer,
     )
 
-    _extra = () if _impl.strict else ("Outcome", "ThreadState")
+    _extra = () if _impl.strict else ("Outcome", "RWLock", "ThreadState")
 
 facade(__name__, stdlib_of("threading"), _extra)

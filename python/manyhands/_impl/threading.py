@@ -17,7 +17,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module
 from manyhands.errors import ThreadExit
 
-__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Outcome", "RLock", "Semaphore",
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Outcome", "RLock", "RWLock", "Semaphore",
            "Thread", "ThreadState", "Timer"]
 
 std: Any = stdlib_of("threading")
@@ -30,6 +30,7 @@ Event = core.Event
 # A function before 3.13, as in the standard library, whose tests want that type(lock) cannot be called.
 Lock = core.Lock if sys.version_info >= (3, 13) else core.allocate_lock
 RLock = core.RLock
+RWLock = core.RWLock
 Semaphore = core.Semaphore
 
 _StdThread: type[_static.Thread] = std.Thread
