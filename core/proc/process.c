@@ -166,7 +166,7 @@ int mh_process_adopt(mh_process *process, int pid, uint32_t place)
     note_child(p, pid);
     p->own = 0;
     p->place = place;
-    if (mh_load_rlx(&p->ended) != ENDED_ALIVE) {
+    if (mh_load_rlx(&p->ended) != ENDED_ALIVE || (p->pidfd < 0 && !mh_process_alive(pid, p->start))) {
         mh_store_rlx(&p->ended, ENDED_ALIVE);
         mh_store_rel(&p->life, LIFE_NEW);
         return -ESRCH;
