@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from typing import Any
 
 import _thread
 
@@ -78,7 +79,8 @@ class Finder:
         old = sys.modules.pop(name, None)
         if old is not None and old is not ours:
             pushed_aside[name] = old
-        return ModuleSpec(name, Existing(ours), is_package=hasattr(ours, "__path__"))
+        loader: Any = Existing(ours)
+        return ModuleSpec(name, loader, is_package=hasattr(ours, "__path__"))
 
 
 def _initialising(goal: str) -> bool:
@@ -156,7 +158,7 @@ def install(*, children: bool = True) -> None:
     """
     with _lock:
         if not installed():
-            sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, Finder)
             for name in [n for n in list(sys.modules) if n in ROOTS]:
                 _adopt(name)
         if children:

@@ -15,7 +15,7 @@ __all__ = ["available", "checkpoint", "core", "set_module", "shield", "strict"]
 
 core: Any
 try:
-    from manyhands import _core as core  # type: ignore[attr-defined,no-redef]
+    from manyhands import _core as core
 except ImportError as error:
     core = None
     if not os.environ.get("MANYHANDS_NO_CORE"):

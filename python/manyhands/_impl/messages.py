@@ -74,7 +74,7 @@ def dumps(value: Any, in_band: bool = False) -> Any:
 def _by_value(value: Any, error: Exception) -> tuple[bytes, list[pickle.PickleBuffer]]:
     """Pickle code by value; where that fails as well, the first error counts."""
     try:
-        import cloudpickle
+        import cloudpickle  # type: ignore[import-untyped]
     except ImportError:
         raise error from None
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from manyhands import _status
+
 __all__ = ["add_arguments", "run"]
 
 
@@ -14,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from manyhands import __version__, _status, compiled
+    from manyhands import __version__, compiled
 
     rows = _status.survey()
     if options.json:
@@ -29,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_module(module: str, rows: list, summary: bool) -> None:
+def _print_module(module: str, rows: list[_status.Row], summary: bool) -> None:
     ours = [row.name for row in rows if row.ours]
     theirs = [row.name for row in rows if not row.ours]
     print(f"{module:44} {len(ours):3} ours {len(theirs):4} stdlib")

@@ -5,7 +5,7 @@ from manyhands._facade import facade, stdlib_of
 _std = stdlib_of("concurrent.futures")
 
 from manyhands._impl import available  # noqa: E402
-from manyhands.futures._errors import WorkerDiedError  # noqa: E402
+from manyhands.futures._errors import WorkerDiedError as WorkerDiedError  # noqa: E402
 
 if available:
     from manyhands.futures.process import ProcessPoolExecutor

@@ -55,6 +55,7 @@ class _Engine:
         self.asked_to_end = 0
         self.suspects = 0.0  # since when tasks may be lost; 0: none are
         self.executor: Any = None  # a weak reference
+        self.thread: Any = None  # runs collect()
 
     # ---- workers
 
@@ -270,7 +271,7 @@ if available:
             self._started = False
 
         @property
-        def _processes(self) -> dict[int, Any]:  # type: ignore[override]
+        def _processes(self) -> dict[int, Any]:
             """The living workers by process id, as in the standard library's executor."""
             engine = self._engine
             return {} if engine is None else {p.pid: p for p in list(engine.workers.values())}
@@ -332,7 +333,7 @@ if available:
 
     def _context(given: Any, most: int | None) -> Any:
         """A context of ours for the start method of `given`."""
-        from manyhands import multiprocessing as ours
+        from manyhands.multiprocessing._contexts import _default_context as ours
 
         if most is not None:
             if not isinstance(most, int):

@@ -21,7 +21,7 @@ if available:
                      initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = (),
                      **context: Any) -> None:
             super().__init__(max_workers, thread_name_prefix, initializer, initargs, **context)
-            self._work_queue = SimpleQueue()
+            self._work_queue: Any = SimpleQueue()
             self._idle_semaphore = Semaphore(0)
 
 

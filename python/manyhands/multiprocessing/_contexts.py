@@ -141,6 +141,7 @@ class DefaultContext(_std.DefaultContext, BaseContext):  # type: ignore[misc,nam
     """The context behind the module's own functions; its start method may be set once."""
 
     Process = Process
+    _actual_context: Any
 
     def get_context(self, method: str | None = None) -> Any:
         """The context of a start method; the one in force where none is named."""

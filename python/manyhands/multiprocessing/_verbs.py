@@ -55,7 +55,8 @@ class Verbs:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """On the way to a child by spawn or forkserver: first join the arena, then unpickle the rest."""
-        make, arguments, *rest = super().__reduce_ex__(protocol)
+        reduced: Any = super().__reduce_ex__(protocol)
+        make, arguments, *rest = reduced
         if self._manyhands_place is None:
             return make, arguments, *rest
         token = _handles.send(self, core.arena_fd(), "arena")
