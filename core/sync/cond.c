@@ -260,7 +260,8 @@ static void sweep(mh_cond *cond, batch *list)
 /* After a slice of a shared wait: is a wake stuck with somebody dead? */
 static void look_after(mh_cond *cond)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     for (uint32_t i = 0; i < mh_load_acq(&cond->used); i++) {
         if (mh_load_acq(&place(cond, i)->word) != NOTIFIED || !is_dead(cond, i)) {
             continue;
@@ -314,7 +315,8 @@ static MH_ATOMIC(uint32_t) *word_of(mh_cond *cond, mh_cond_ticket *ticket)
 
 int mh_cond_prepare(mh_cond *cond, mh_cond_ticket *ticket)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     int rc = 0;
     enter(cond);
     if (is_private(cond)) {
@@ -412,7 +414,7 @@ static int take_again_rlock(mh_rlock *lock, uint32_t depth)
 
 int mh_cond_wait(mh_cond *cond, mh_lock *lock, mh_deadline deadline, mh_cancel *cancel)
 {
-    mh_cond_ticket ticket;
+    mh_cond_ticket ticket = {.next = NULL};
     int rc = mh_cond_prepare(cond, &ticket);
     if (rc < 0) {
         return rc;
@@ -428,7 +430,7 @@ int mh_cond_wait(mh_cond *cond, mh_lock *lock, mh_deadline deadline, mh_cancel *
 
 int mh_cond_wait_rlock(mh_cond *cond, mh_rlock *lock, mh_deadline deadline, mh_cancel *cancel)
 {
-    mh_cond_ticket ticket;
+    mh_cond_ticket ticket = {.next = NULL};
     uint32_t depth;
     if (!mh_rlock_is_owned(lock)) {
         return -EPERM;
@@ -478,7 +480,8 @@ void mh_cond_notify(mh_cond *cond, uint32_t count)
         count = waiting;
     }
     while (count) {
-        batch list = {.count = 0};
+        batch list;
+        list.count = 0;
         enter(cond);
         while (count && list.count < BATCH) {
             MH_ATOMIC(uint32_t) *word = notify_first(cond);

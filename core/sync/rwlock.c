@@ -339,7 +339,8 @@ static void wake_all(mh_rwlock *lock, const batch *list)
 /* Whoever died in the guard may have left without letting anybody in. */
 static void enter(mh_rwlock *lock)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     if (mh__section_enter(&lock->guard) != MH_OWNER_DIED) {
         return;
     }
@@ -454,7 +455,8 @@ static int told(mh_rwlock *lock)
  * guard left. */
 static void look_after(mh_rwlock *lock)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     enter(lock);
     sweep(lock);
     let_in(lock, &list);
@@ -464,7 +466,8 @@ static void look_after(mh_rwlock *lock)
 /* Leave the line. 1: it was let in before, or is so now, since who was in its way is dead. */
 static int give_up(mh_rwlock *lock, ticket *me, uint32_t kind)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     enter(lock);
     if (!is_private(lock) && mh_load_acq(me->mine) == kind) {
         sweep(lock);
@@ -517,7 +520,8 @@ static int try_under_guard(mh_rwlock *lock, ticket *me, uint32_t kind, batch *li
 static int acquire(mh_rwlock *lock, uint32_t kind, mh_deadline deadline, mh_cancel *cancel)
 {
     ticket me = {.me = self_of(lock)};
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     int in_line = 0;
     enter(lock);
     int rc = again(lock, me.me, kind);
@@ -569,7 +573,8 @@ static int drop_share(mh_rwlock *lock, uint64_t me)
 
 int mh_rwlock_try_release_read(mh_rwlock *lock)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     enter(lock);
     int rc = drop_share(lock, self_of(lock));
     let_in(lock, &list);
@@ -580,7 +585,8 @@ int mh_rwlock_try_release_read(mh_rwlock *lock)
 /* `died` is written before the place is free: who dies in between still counts as dead while holding. */
 static int drop_write(mh_rwlock *lock, uint32_t died)
 {
-    batch list = {.count = 0};
+    batch list;
+    list.count = 0;
     uint64_t me = self_of(lock);
     if (mh_load_rlx(&lock->writer) != me) { /* only the caller can make that true or false */
         return -EPERM;

@@ -88,7 +88,7 @@ MH_API int mh_cond_wait_rlock(mh_cond *cond, mh_rlock *lock, mh_deadline deadlin
  * finish: give the place back, after await returned 0.
  * commit: await, and finish.
  * forget: instead of await: leave the line; a wake that had come is passed on to the next.
- * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | prepare, finish, forget: never wait; await, commit: wait |
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | await, commit: waits; the others: never waits |
  *   cancellation: yes | allocs: none | death: before finish the wake goes to the next, else the place is
  *   swept */
 MH_API int mh_cond_prepare(mh_cond *cond, mh_cond_ticket *ticket);
