@@ -91,9 +91,14 @@ class Thread(_StdThread):
         del error
         self._report(thread)
 
-    def _require_alive(self, verb: str) -> None:
+    def _require_started(self, verb: str) -> None:
         if not self._initialized:  # type: ignore[attr-defined]
             raise RuntimeError("Thread.__init__() was not called")
+        if not self._started.is_set():
+            raise RuntimeError(f"cannot {verb} a thread that is not running")
+
+    def _require_alive(self, verb: str) -> None:
+        self._require_started(verb)
         if not self.is_alive():
             raise RuntimeError(f"cannot {verb} a thread that is not running")
 
@@ -117,8 +122,7 @@ class Thread(_StdThread):
         ``finally`` blocks and ``with`` statements run as for any exception. A thread that has ended stays as it is.
         Where the thread catches ThreadExit and goes on, another terminate() raises it again.
         """
-        if not self._started.is_set():
-            raise RuntimeError("cannot terminate a thread that is not running")
+        self._require_started("terminate")
         if self.is_alive():
             self._control.terminate()
 
