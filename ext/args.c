@@ -4,7 +4,8 @@
 static int too_many(const ext_signature *s, Py_ssize_t given)
 {
     PyErr_Format(PyExc_TypeError, "%s() takes %s %d positional argument%s (%zd given)", s->function,
-                 s->required == s->positional ? "exactly" : "at most", s->positional, s->positional == 1 ? "" : "s", given);
+                 s->required == s->positional ? "exactly" : "at most", s->positional,
+                 s->positional == 1 ? "" : "s", given);
     return -1;
 }
 
@@ -18,7 +19,8 @@ static int index_of(const ext_signature *s, PyObject *name)
     return -1;
 }
 
-static int put_keyword(const ext_signature *s, PyObject *name, PyObject *value, unsigned *given, PyObject **out)
+static int put_keyword(const ext_signature *s, PyObject *name, PyObject *value, unsigned *given,
+                       PyObject **out)
 {
     int i = PyUnicode_Check(name) ? index_of(s, name) : -1;
     if (i < 0) {
@@ -45,7 +47,8 @@ static int check_required(const ext_signature *s, unsigned given)
     return 0;
 }
 
-static int put_positional(const ext_signature *s, PyObject *const *args, Py_ssize_t nargs, unsigned *given, PyObject **out)
+static int put_positional(const ext_signature *s, PyObject *const *args, Py_ssize_t nargs, unsigned *given,
+                          PyObject **out)
 {
     if (nargs > s->positional) {
         return too_many(s, nargs);
@@ -57,7 +60,8 @@ static int put_positional(const ext_signature *s, PyObject *const *args, Py_ssiz
     return 0;
 }
 
-int ext_args(const ext_signature *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **out)
+int ext_args(const ext_signature *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+             PyObject **out)
 {
     unsigned given = 0;
     if (put_positional(s, args, nargs, &given, out) < 0) {

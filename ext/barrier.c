@@ -174,7 +174,8 @@ static PyObject *barrier_wait(ext_barrier *self, PyObject *const *args, Py_ssize
     static const ext_signature signature = {"wait", 0, 1, 1, {"timeout"}};
     PyObject *timeout = NULL;
     mh_deadline deadline;
-    if (bare(self) || ((nargs != 0 || kwnames != NULL) && ext_args(&signature, args, nargs, kwnames, &timeout) < 0)) {
+    if (bare(self) ||
+        ((nargs != 0 || kwnames != NULL) && ext_args(&signature, args, nargs, kwnames, &timeout) < 0)) {
         return NULL;
     }
     if (timeout == NULL || timeout == Py_None) {
@@ -256,8 +257,9 @@ static PyMethodDef barrier_methods[] = {
                "Wait until all parties are here. Return a number from 0 to parties - 1, another for each.\n"
                "BrokenBarrierError where the barrier is or gets broken: by abort(), reset(), a time-out,\n"
                "an exception in the action, or a party that leaves."),
-    EXT_METHOD("reset", barrier_reset, METH_NOARGS,
-               "reset($self, /)\n--\n\nMake the barrier whole and empty; those who wait get BrokenBarrierError."),
+    EXT_METHOD(
+        "reset", barrier_reset, METH_NOARGS,
+        "reset($self, /)\n--\n\nMake the barrier whole and empty; those who wait get BrokenBarrierError."),
     EXT_METHOD("abort", barrier_abort, METH_NOARGS,
                "abort($self, /)\n--\n\nBreak the barrier, for those who wait and for those who will."),
     {NULL, NULL, 0, NULL},
@@ -273,17 +275,20 @@ static PyGetSetDef barrier_getset[] = {
 };
 
 static PyMemberDef barrier_members[] = {
-    {"_action", Py_T_OBJECT_EX, offsetof(ext_barrier, action), Py_READONLY, PyDoc_STR("What the last to arrive calls.")},
-    {"_timeout", Py_T_OBJECT_EX, offsetof(ext_barrier, timeout), Py_READONLY, PyDoc_STR("The default time-out.")},
+    {"_action", Py_T_OBJECT_EX, offsetof(ext_barrier, action), Py_READONLY,
+     PyDoc_STR("What the last to arrive calls.")},
+    {"_timeout", Py_T_OBJECT_EX, offsetof(ext_barrier, timeout), Py_READONLY,
+     PyDoc_STR("The default time-out.")},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ext_barrier, weakrefs), Py_READONLY, NULL},
     {"__dictoffset__", Py_T_PYSSIZET, offsetof(ext_barrier, dict), Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot barrier_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("Barrier(parties, action=None, timeout=None)\n--\n\n"
-                                   "A meeting point of a fixed number of threads, again and again. One of them calls\n"
-                                   "`action` before they go on; `timeout` is the default of wait().")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("Barrier(parties, action=None, timeout=None)\n--\n\n"
+                        "A meeting point of a fixed number of threads, again and again. One of them calls\n"
+                        "`action` before they go on; `timeout` is the default of wait().")},
     {Py_tp_new, barrier_new},
     {Py_tp_init, barrier_init},
     {Py_tp_dealloc, barrier_dealloc},

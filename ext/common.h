@@ -38,36 +38,37 @@
 /* ---- module state ------------------------------------------------------------------------------------------ */
 
 /* Every reference that the module holds. The first are types, then what the package binds with _core.bind(). */
-#define EXT_REFS(X)                                                                                       \
-    X(LOCK_TYPE)                                                                                          \
-    X(RLOCK_TYPE)                                                                                         \
-    X(CONDITION_TYPE)                                                                                     \
-    X(SEMAPHORE_TYPE)                                                                                     \
-    X(BOUNDED_SEMAPHORE_TYPE)                                                                             \
-    X(EVENT_TYPE)                                                                                         \
-    X(BARRIER_TYPE)                                                                                       \
-    X(RWLOCK_TYPE)                                                                                        \
-    X(RWSIDE_TYPE)                                                                                        \
-    X(QUEUE_TYPE)                                                                                         \
-    X(LIFO_QUEUE_TYPE)                                                                                    \
-    X(PRIORITY_QUEUE_TYPE)                                                                                \
-    X(SIMPLE_QUEUE_TYPE)                                                                                  \
-    X(SHARED_LOCK_TYPE)                                                                                   \
-    X(SHARED_RLOCK_TYPE)                                                                                  \
-    X(BLOCK_TYPE)                                                                                         \
-    X(SHIELD_TYPE)                                                                                        \
-    X(CONTROL_TYPE)                                                                                       \
-    X(OWNER_DIED)       /* manyhands.errors.OwnerDiedError */                                             \
-    X(THREAD_EXIT)      /* manyhands.errors.ThreadExit */                                                 \
-    X(CANCELLED)        /* manyhands.errors.Cancelled */                                                  \
-    X(BROKEN_BARRIER)   /* threading.BrokenBarrierError; bound */                                         \
-    X(EMPTY)            /* queue.Empty; bound */                                                          \
-    X(FULL)             /* queue.Full; bound */                                                           \
-    X(SHUT_DOWN)        /* queue.ShutDown, or ours before 3.13; bound */                                  \
-    X(DUMPS)            /* manyhands._impl.messages.dumps; bound */                                       \
-    X(LOADS)            /* manyhands._impl.messages.loads; bound */                                       \
-    X(DEQUE)            /* collections.deque */                                                           \
-    X(HEAPPUSH)                                                                                           \
+#define EXT_REFS(X)                                                    \
+    X(LOCK_TYPE)                                                       \
+    X(RLOCK_TYPE)                                                      \
+    X(CONDITION_TYPE)                                                  \
+    X(SEMAPHORE_TYPE)                                                  \
+    X(BOUNDED_SEMAPHORE_TYPE)                                          \
+    X(EVENT_TYPE)                                                      \
+    X(BARRIER_TYPE)                                                    \
+    X(RWLOCK_TYPE)                                                     \
+    X(RWSIDE_TYPE)                                                     \
+    X(QUEUE_TYPE)                                                      \
+    X(LIFO_QUEUE_TYPE)                                                 \
+    X(PRIORITY_QUEUE_TYPE)                                             \
+    X(SIMPLE_QUEUE_TYPE)                                               \
+    X(SHARED_LOCK_TYPE)                                                \
+    X(SHARED_RLOCK_TYPE)                                               \
+    X(BLOCK_TYPE)                                                      \
+    X(SHIELD_TYPE)                                                     \
+    X(CONTROL_TYPE)                                                    \
+    X(OWNER_DIED)     /* manyhands.errors.OwnerDiedError */            \
+    X(THREAD_EXIT)    /* manyhands.errors.ThreadExit */                \
+    X(CANCELLED)      /* manyhands.errors.Cancelled */                 \
+    X(BROKEN_BARRIER) /* threading.BrokenBarrierError; bound */        \
+    X(EMPTY)          /* queue.Empty; bound */                         \
+    X(FULL)           /* queue.Full; bound */                          \
+    X(SHUT_DOWN)      /* queue.ShutDown, or ours before 3.13; bound */ \
+    X(DUMPS)          /* manyhands._impl.messages.dumps; bound */      \
+    X(LOADS)          /* manyhands._impl.messages.loads; bound */      \
+    X(GETPID)         /* os.getpid */                                  \
+    X(DEQUE)          /* collections.deque */                          \
+    X(HEAPPUSH)                                                        \
     X(HEAPPOP)
 
 #define EXT__ENUM(name) EXT_##name,
@@ -98,6 +99,7 @@ PyObject *ext_raise(PyObject *self, enum ext_ref which, const char *text);
 /* Make the type and put it in the module as `name` and in the state as `which` (negative: not kept there). */
 int ext_add_type(PyObject *module, ext_state *state, int which, PyType_Spec *spec, PyObject *bases);
 
+int ext_wait_ready(PyObject *module, ext_state *state);
 int ext_errors_ready(PyObject *module, ext_state *state);
 int ext_lock_ready(PyObject *module, ext_state *state);
 int ext_rlock_ready(PyObject *module, ext_state *state);
@@ -127,7 +129,8 @@ typedef struct ext_signature {
 
 /* Sort the arguments of a METH_FASTCALL | METH_KEYWORDS call into out[0 .. count-1] (borrowed; not given: as it was).
  * 0, or -1 with a TypeError such as Python functions raise. */
-int ext_args(const ext_signature *signature, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+int ext_args(const ext_signature *signature, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+             PyObject **out);
 
 /* The same for tp_new and tp_init. */
 int ext_args_tuple(const ext_signature *signature, PyObject *args, PyObject *kwargs, PyObject **out);
@@ -145,13 +148,16 @@ int ext_seconds(PyObject *value, int64_t *ns);
 int ext_deadline(PyObject *timeout, mh_deadline *deadline);
 
 /* `blocking=True, timeout=-1` of Lock and RLock, with the stdlib's ValueErrors. */
-int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                  mh_deadline *deadline);
 
 /* `blocking=True, timeout=None` of Semaphore. */
-int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 mh_deadline *deadline);
 
 /* `block=True, timeout=None` of queues; a negative time-out is a ValueError while block is true. */
-int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 mh_deadline *deadline);
 int ext_queue_deadline(PyObject *block, PyObject *timeout, mh_deadline *deadline);
 
 /* ---- the one wait (wait.c) ----------------------------------------------------------------------------------- */
@@ -162,7 +168,7 @@ typedef struct ext_waiting {
     bool raised;           /* an exception is set on that thread state */
     bool hold;             /* see ext_wait_hold */
     int64_t slice;
-    PyObject *kept;        /* hold: the first exception of a signal handler */
+    PyObject *kept; /* hold: the first exception of a signal handler */
 } ext_waiting;
 
 /* Runs detached: waits in the core, and returns what the core returned. Touches no Python object except between
@@ -181,9 +187,6 @@ int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadli
  * is kept until the wait is over, and the calling thread is shielded from termination. Exceptions set before stay.
  * Returns the waiter's value; EXT_RAISED: a handler raised, and the waiter's work is done all the same. */
 int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline);
-
-/* Once per process, when the module is loaded. */
-void ext_wait_ready(void);
 
 void ext_attach(ext_waiting *waiting);
 void ext_detach(ext_waiting *waiting);
@@ -237,7 +240,8 @@ int ext_deprecated(const char *text);
 #define EXT_CRITICAL_END }
 #endif
 
-#define EXT_METHOD(name, function, flags, doc) {name, (PyCFunction) (void (*)(void)) (function), flags, PyDoc_STR(doc)}
+#define EXT_METHOD(name, function, flags, doc) \
+    {name, (PyCFunction) (void (*)(void))(function), flags, PyDoc_STR(doc)}
 #define EXT_FASTCALL (METH_FASTCALL | METH_KEYWORDS)
 
 #endif

@@ -77,7 +77,10 @@ static int kind_of(ext_state *state, PyTypeObject *type, PyObject *lock, enum ex
     int rc = redefines(state, type);
     bool lock_is_ours = (PyObject *) Py_TYPE(lock) == state->ref[EXT_LOCK_TYPE];
     bool rlock_is_ours = (PyObject *) Py_TYPE(lock) == state->ref[EXT_RLOCK_TYPE];
-    *kind = rc != 0 ? EXT_COND_METHODS : lock_is_ours ? EXT_COND_LOCK : rlock_is_ours ? EXT_COND_RLOCK : EXT_COND_METHODS;
+    *kind = rc != 0         ? EXT_COND_METHODS
+            : lock_is_ours  ? EXT_COND_LOCK
+            : rlock_is_ours ? EXT_COND_RLOCK
+                            : EXT_COND_METHODS;
     return rc < 0 ? -1 : 0;
 }
 
@@ -105,7 +108,8 @@ static int cond_init(ext_cond *self, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_RuntimeError, "Condition.__init__() called while threads wait");
         return -1;
     }
-    PyObject *lock = given == NULL || given == Py_None ? PyObject_CallNoArgs(state->ref[EXT_RLOCK_TYPE]) : Py_NewRef(given);
+    PyObject *lock = given == NULL || given == Py_None ? PyObject_CallNoArgs(state->ref[EXT_RLOCK_TYPE])
+                                                       : Py_NewRef(given);
     if (lock == NULL || check_lock(lock) < 0 || kind_of(state, Py_TYPE(self), lock, &kind) < 0) {
         Py_XDECREF(lock);
         return -1;
@@ -146,7 +150,8 @@ static void cond_dealloc(ext_cond *self)
 
 /* ---- the lock behind ----------------------------------------------------------------------------------------- */
 
-static PyObject *call_lock(ext_cond *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *call_lock(ext_cond *self, const char *name, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
 {
     PyObject *method = PyObject_GetAttrString(self->lock, name);
     PyObject *result = method == NULL ? NULL : PyObject_Vectorcall(method, args, (size_t) nargs, kwnames);
@@ -157,10 +162,14 @@ static PyObject *call_lock(ext_cond *self, const char *name, PyObject *const *ar
 static PyObject *cond_acquire(ext_cond *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     switch (self->kind) {
-    case EXT_COND_LOCK: return ext_lock_acquire(self->lock, args, nargs, kwnames);
-    case EXT_COND_RLOCK: return ext_rlock_acquire(self->lock, args, nargs, kwnames);
-    case EXT_COND_METHODS: return call_lock(self, "acquire", args, nargs, kwnames);
-    default: return bare(), NULL;
+    case EXT_COND_LOCK:
+        return ext_lock_acquire(self->lock, args, nargs, kwnames);
+    case EXT_COND_RLOCK:
+        return ext_rlock_acquire(self->lock, args, nargs, kwnames);
+    case EXT_COND_METHODS:
+        return call_lock(self, "acquire", args, nargs, kwnames);
+    default:
+        return bare(), NULL;
     }
 }
 
@@ -168,22 +177,28 @@ static PyObject *cond_release(ext_cond *self, PyObject *unused)
 {
     (void) unused;
     switch (self->kind) {
-    case EXT_COND_LOCK: return ext_lock_release(self->lock, NULL);
-    case EXT_COND_RLOCK: return ext_rlock_release(self->lock, NULL);
-    case EXT_COND_METHODS: return call_lock(self, "release", NULL, 0, NULL);
-    default: return bare(), NULL;
+    case EXT_COND_LOCK:
+        return ext_lock_release(self->lock, NULL);
+    case EXT_COND_RLOCK:
+        return ext_rlock_release(self->lock, NULL);
+    case EXT_COND_METHODS:
+        return call_lock(self, "release", NULL, 0, NULL);
+    default:
+        return bare(), NULL;
     }
 }
 
 static PyObject *cond_enter(ext_cond *self, PyObject *unused)
 {
     (void) unused;
-    return self->kind == EXT_COND_METHODS ? call_lock(self, "__enter__", NULL, 0, NULL) : cond_acquire(self, NULL, 0, NULL);
+    return self->kind == EXT_COND_METHODS ? call_lock(self, "__enter__", NULL, 0, NULL)
+                                          : cond_acquire(self, NULL, 0, NULL);
 }
 
 static PyObject *cond_exit(ext_cond *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    return self->kind == EXT_COND_METHODS ? call_lock(self, "__exit__", args, nargs, NULL) : cond_release(self, NULL);
+    return self->kind == EXT_COND_METHODS ? call_lock(self, "__exit__", args, nargs, NULL)
+                                          : cond_release(self, NULL);
 }
 
 static PyObject *cond_locked(ext_cond *self, PyObject *unused)
@@ -278,10 +293,17 @@ static int check_owned(ext_cond *self, const char *complaint)
 {
     int owned;
     switch (self->kind) {
-    case EXT_COND_LOCK: owned = mh_lock_is_locked(&LOCK(self)->lock); break;
-    case EXT_COND_RLOCK: owned = ext_rlock_owned(RLOCK(self)); break;
-    case EXT_COND_METHODS: owned = owned_by_method(self); break;
-    default: return bare();
+    case EXT_COND_LOCK:
+        owned = mh_lock_is_locked(&LOCK(self)->lock);
+        break;
+    case EXT_COND_RLOCK:
+        owned = ext_rlock_owned(RLOCK(self));
+        break;
+    case EXT_COND_METHODS:
+        owned = owned_by_method(self);
+        break;
+    default:
+        return bare();
     }
     if (owned == 0) {
         PyErr_SetString(PyExc_RuntimeError, complaint);
@@ -360,9 +382,15 @@ static int wait_until(ext_cond *self, mh_deadline deadline)
     }
     PyObject *lock = Py_NewRef(self->lock); /* whatever a second __init__ does meanwhile */
     switch (self->kind) {
-    case EXT_COND_LOCK: rc = wait_with_lock(self, &ticket, deadline); break;
-    case EXT_COND_RLOCK: rc = wait_with_rlock(self, &ticket, deadline); break;
-    default: rc = wait_with_methods(self, &ticket, deadline); break;
+    case EXT_COND_LOCK:
+        rc = wait_with_lock(self, &ticket, deadline);
+        break;
+    case EXT_COND_RLOCK:
+        rc = wait_with_rlock(self, &ticket, deadline);
+        break;
+    default:
+        rc = wait_with_methods(self, &ticket, deadline);
+        break;
     }
     Py_DECREF(lock);
     return rc;
@@ -390,8 +418,10 @@ static int wait_round(ext_cond *self, int own_wait, mh_deadline deadline)
     if (deadline != MH_FOREVER && deadline <= now) {
         return 0;
     }
-    PyObject *seconds = deadline == MH_FOREVER ? Py_NewRef(Py_None) : PyFloat_FromDouble((double) (deadline - now) / 1e9);
-    PyObject *result = seconds == NULL ? NULL : PyObject_CallMethod((PyObject *) self, "wait", "(O)", seconds);
+    PyObject *seconds = deadline == MH_FOREVER ? Py_NewRef(Py_None)
+                                               : PyFloat_FromDouble((double) (deadline - now) / 1e9);
+    PyObject *result = seconds == NULL ? NULL
+                                       : PyObject_CallMethod((PyObject *) self, "wait", "(O)", seconds);
     Py_XDECREF(seconds);
     Py_XDECREF(result);
     return result == NULL ? -1 : 1;
@@ -403,7 +433,8 @@ static PyObject *cond_wait_for(ext_cond *self, PyObject *const *args, Py_ssize_t
     PyObject *given[2] = {NULL, NULL};
     mh_deadline deadline;
     ext_state *state = ext_state_of(Py_TYPE(self));
-    if (state == NULL || ext_args(&signature, args, nargs, kwnames, given) < 0 || ext_deadline(given[1], &deadline) < 0) {
+    if (state == NULL || ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        ext_deadline(given[1], &deadline) < 0) {
         return NULL;
     }
     int own_wait = ext_overrides(Py_TYPE(self), (PyTypeObject *) state->ref[EXT_CONDITION_TYPE], "wait");
@@ -492,31 +523,38 @@ static PyObject *cond_get_waiters(ext_cond *self, void *unused)
 {
     (void) unused;
     PyObject *none = PyTuple_Pack(1, Py_None);
-    PyObject *waiters = none == NULL ? NULL : PySequence_Repeat(none, (Py_ssize_t) mh_cond_waiting(&self->cond));
+    PyObject *waiters = none == NULL ? NULL
+                                     : PySequence_Repeat(none, (Py_ssize_t) mh_cond_waiting(&self->cond));
     Py_XDECREF(none);
     return waiters;
 }
 
 static PyMethodDef cond_methods[] = {
-    EXT_METHOD("acquire", cond_acquire, EXT_FASTCALL, "acquire($self, /, *args, **kwargs)\n--\n\nThe lock's acquire()."),
+    EXT_METHOD("acquire", cond_acquire, EXT_FASTCALL,
+               "acquire($self, /, *args, **kwargs)\n--\n\nThe lock's acquire()."),
     EXT_METHOD("release", cond_release, METH_NOARGS, "release($self, /)\n--\n\nThe lock's release()."),
     EXT_METHOD("locked", cond_locked, METH_NOARGS, "locked($self, /)\n--\n\nThe lock's locked()."),
     EXT_METHOD("__enter__", cond_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nAcquire the lock."),
-    EXT_METHOD("__exit__", cond_exit, METH_FASTCALL, "__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
-    EXT_METHOD("wait", cond_wait, EXT_FASTCALL,
-               "wait($self, /, timeout=None)\n--\n\n"
-               "Release the lock, wait until notified, at most `timeout` seconds, and take the lock back.\n"
-               "Return True, or False after a time-out. RuntimeError where the caller does not hold the lock."),
+    EXT_METHOD("__exit__", cond_exit, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
+    EXT_METHOD(
+        "wait", cond_wait, EXT_FASTCALL,
+        "wait($self, /, timeout=None)\n--\n\n"
+        "Release the lock, wait until notified, at most `timeout` seconds, and take the lock back.\n"
+        "Return True, or False after a time-out. RuntimeError where the caller does not hold the lock."),
     EXT_METHOD("wait_for", cond_wait_for, EXT_FASTCALL,
                "wait_for($self, /, predicate, timeout=None)\n--\n\n"
                "Wait until predicate() is true, at most `timeout` seconds; return its last value."),
     EXT_METHOD("notify", cond_notify, EXT_FASTCALL,
                "notify($self, /, n=1)\n--\n\n"
                "Wake the n threads that have waited longest; fewer where fewer wait."),
-    EXT_METHOD("notify_all", cond_notify_all, METH_NOARGS, "notify_all($self, /)\n--\n\nWake all threads that wait."),
-    EXT_METHOD("notifyAll", cond_notifyall, METH_NOARGS, "notifyAll($self, /)\n--\n\nDeprecated: notify_all()."),
+    EXT_METHOD("notify_all", cond_notify_all, METH_NOARGS,
+               "notify_all($self, /)\n--\n\nWake all threads that wait."),
+    EXT_METHOD("notifyAll", cond_notifyall, METH_NOARGS,
+               "notifyAll($self, /)\n--\n\nDeprecated: notify_all()."),
     EXT_METHOD("_is_owned", cond_is_owned, METH_NOARGS,
-               "_is_owned($self, /)\n--\n\nReturn whether the calling thread holds the lock, as far as the lock can say."),
+               "_is_owned($self, /)\n--\n\nReturn whether the calling thread holds the lock, as far as the "
+               "lock can say."),
     EXT_METHOD("_release_save", cond_release_save, METH_NOARGS,
                "_release_save($self, /)\n--\n\nRelease the lock; return what _acquire_restore() takes."),
     EXT_METHOD("_acquire_restore", cond_acquire_restore, METH_O,
@@ -539,8 +577,9 @@ static PyMemberDef cond_members[] = {
 };
 
 static PyType_Slot cond_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("Condition(lock=None)\n--\n\n"
-                                   "A condition variable over `lock`, or over a new RLock. First come, first woken.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("Condition(lock=None)\n--\n\n"
+                        "A condition variable over `lock`, or over a new RLock. First come, first woken.")},
     {Py_tp_new, cond_new},
     {Py_tp_init, cond_init},
     {Py_tp_dealloc, cond_dealloc},

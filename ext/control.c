@@ -128,8 +128,10 @@ static PyObject *shield_exit(ext_shielding *self, PyObject *const *args, Py_ssiz
 }
 
 static PyMethodDef shield_methods[] = {
-    EXT_METHOD("__enter__", shield_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nFrom here on, no pause and no end."),
-    EXT_METHOD("__exit__", shield_exit, METH_FASTCALL, "__exit__($self, /, *exc_info)\n--\n\nThe end of that."),
+    EXT_METHOD("__enter__", shield_enter, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nFrom here on, no pause and no end."),
+    EXT_METHOD("__exit__", shield_exit, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nThe end of that."),
     {NULL, NULL, 0, NULL},
 };
 
@@ -270,12 +272,14 @@ static PyObject *control_get_terminating(ext_control *self, void *unused)
 }
 
 static PyMethodDef control_methods[] = {
-    EXT_METHOD("adopt", control_adopt, METH_NOARGS, "adopt($self, /)\n--\n\nTake control of the calling thread."),
+    EXT_METHOD("adopt", control_adopt, METH_NOARGS,
+               "adopt($self, /)\n--\n\nTake control of the calling thread."),
     EXT_METHOD("disown", control_disown, METH_NOARGS,
                "disown($self, /)\n--\n\nThe calling thread, which adopt() was called in, is about to end."),
     EXT_METHOD("pause", control_pause, EXT_FASTCALL,
                "pause($self, /, timeout=None)\n--\n\n"
-               "Ask the thread to park and wait until it does, at most `timeout` seconds; the request stands after that.\n"
+               "Ask the thread to park and wait until it does, at most `timeout` seconds; the request stands "
+               "after that.\n"
                "Return whether it is parked."),
     EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet the thread go on."),
     EXT_METHOD("terminate", control_terminate, METH_NOARGS,
@@ -285,13 +289,16 @@ static PyMethodDef control_methods[] = {
 
 static PyGetSetDef control_getset[] = {
     {"state", (getter) control_get_state, NULL, PyDoc_STR("The name of the thread's state."), NULL},
-    {"cpu_time", (getter) control_get_cpu_time, NULL, PyDoc_STR("Seconds of processor time used so far."), NULL},
-    {"terminating", (getter) control_get_terminating, NULL, PyDoc_STR("Whether terminate() was called."), NULL},
+    {"cpu_time", (getter) control_get_cpu_time, NULL, PyDoc_STR("Seconds of processor time used so far."),
+     NULL},
+    {"terminating", (getter) control_get_terminating, NULL, PyDoc_STR("Whether terminate() was called."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot control_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("Control()\n--\n\nHow one thread is paused, resumed and terminated by others.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("Control()\n--\n\nHow one thread is paused, resumed and terminated by others.")},
     {Py_tp_new, control_new},
     {Py_tp_dealloc, control_dealloc},
     {Py_tp_methods, control_methods},

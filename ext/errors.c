@@ -40,9 +40,15 @@ PyObject *ext_raise(PyObject *self, enum ext_ref which, const char *text)
 int ext_raise_code(PyObject *self, int code)
 {
     switch (code) {
-    case -ECANCELED: ext_raise(self, EXT_THREAD_EXIT, NULL); break;
-    case -ENOMEM: PyErr_NoMemory(); break;
-    case -EOVERFLOW: PyErr_SetString(PyExc_OverflowError, mh_strerror(code)); break;
+    case -ECANCELED:
+        ext_raise(self, EXT_THREAD_EXIT, NULL);
+        break;
+    case -ENOMEM:
+        PyErr_NoMemory();
+        break;
+    case -EOVERFLOW:
+        PyErr_SetString(PyExc_OverflowError, mh_strerror(code));
+        break;
     default:
         if (code > -4096) {
             PyObject *args = Py_BuildValue("is", -code, mh_strerror(code));

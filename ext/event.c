@@ -121,7 +121,8 @@ static PyObject *event_at_fork_reinit(ext_event *self, PyObject *unused)
 {
     (void) unused;
     int set = mh_event_is_set(&self->event);
-    mh_event_init(&self->event, MH_PRIVATE); /* forgets waiters of the parent, keeps the flag, as the stdlib */
+    mh_event_init(&self->event,
+                  MH_PRIVATE); /* forgets waiters of the parent, keeps the flag, as the stdlib */
     if (set) {
         mh_event_set(&self->event);
     }
@@ -131,8 +132,9 @@ static PyObject *event_at_fork_reinit(ext_event *self, PyObject *unused)
 static PyObject *event_repr(ext_event *self)
 {
     PyObject *name = ext_class_name((PyObject *) self, "threading");
-    PyObject *text = name == NULL ? NULL : PyUnicode_FromFormat("<%U at %p: %s>", name, self,
-                                                               mh_event_is_set(&self->event) ? "set" : "unset");
+    PyObject *text = name == NULL ? NULL
+                                  : PyUnicode_FromFormat("<%U at %p: %s>", name, self,
+                                                         mh_event_is_set(&self->event) ? "set" : "unset");
     Py_XDECREF(name);
     return text;
 }
@@ -150,13 +152,17 @@ static PyObject *event_get_cond(ext_event *self, void *unused)
 }
 
 static PyMethodDef event_methods[] = {
-    EXT_METHOD("is_set", event_is_set, METH_NOARGS, "is_set($self, /)\n--\n\nReturn whether the flag is set."),
+    EXT_METHOD("is_set", event_is_set, METH_NOARGS,
+               "is_set($self, /)\n--\n\nReturn whether the flag is set."),
     EXT_METHOD("isSet", event_isset, METH_NOARGS, "isSet($self, /)\n--\n\nDeprecated: is_set()."),
-    EXT_METHOD("set", event_set, METH_NOARGS, "set($self, /)\n--\n\nSet the flag, and wake all who wait for it."),
-    EXT_METHOD("clear", event_clear, METH_NOARGS, "clear($self, /)\n--\n\nReset the flag: wait() waits again."),
-    EXT_METHOD("wait", event_wait, EXT_FASTCALL,
-               "wait($self, /, timeout=None)\n--\n\n"
-               "Wait until the flag is set, at most `timeout` seconds. Return True, or False after a time-out."),
+    EXT_METHOD("set", event_set, METH_NOARGS,
+               "set($self, /)\n--\n\nSet the flag, and wake all who wait for it."),
+    EXT_METHOD("clear", event_clear, METH_NOARGS,
+               "clear($self, /)\n--\n\nReset the flag: wait() waits again."),
+    EXT_METHOD(
+        "wait", event_wait, EXT_FASTCALL,
+        "wait($self, /, timeout=None)\n--\n\n"
+        "Wait until the flag is set, at most `timeout` seconds. Return True, or False after a time-out."),
     EXT_METHOD("_at_fork_reinit", event_at_fork_reinit, METH_NOARGS,
                "_at_fork_reinit($self, /)\n--\n\nWithout waiters again, in a forked child."),
     {NULL, NULL, 0, NULL},
@@ -164,7 +170,8 @@ static PyMethodDef event_methods[] = {
 
 static PyGetSetDef event_getset[] = {
     {"_flag", (getter) event_get_flag, NULL, PyDoc_STR("Whether the flag is set."), NULL},
-    {"_cond", (getter) event_get_cond, NULL, PyDoc_STR("A condition, for code that looks for one here."), NULL},
+    {"_cond", (getter) event_get_cond, NULL, PyDoc_STR("A condition, for code that looks for one here."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -107,16 +107,17 @@ static PyObject *lock_at_fork_reinit(ext_lock *self, PyObject *unused)
 
 static PyObject *lock_repr(ext_lock *self)
 {
-    return PyUnicode_FromFormat("<%s %s object at %p>", mh_lock_is_locked(&self->lock) ? "locked" : "unlocked",
+    return PyUnicode_FromFormat("<%s %s object at %p>",
+                                mh_lock_is_locked(&self->lock) ? "locked" : "unlocked",
                                 Py_TYPE(self)->tp_name, self);
 }
 
-#define ACQUIRE_DOC                                                                                       \
-    "($self, /, blocking=True, timeout=-1)\n--\n\n"                                                       \
+#define ACQUIRE_DOC                                                                                        \
+    "($self, /, blocking=True, timeout=-1)\n--\n\n"                                                        \
     "Lock the lock. Without arguments wait as long as it takes. Return True, or False where blocking is\n" \
     "false or the timeout (in seconds) has passed and another thread holds the lock."
-#define RELEASE_DOC                                                                                       \
-    "($self, /)\n--\n\n"                                                                                  \
+#define RELEASE_DOC      \
+    "($self, /)\n--\n\n" \
     "Unlock the lock, which any thread may do. RuntimeError where it is not locked."
 #define LOCKED_DOC "($self, /)\n--\n\nReturn whether the lock is locked."
 
@@ -140,8 +141,9 @@ static PyMemberDef lock_members[] = {
 };
 
 static PyType_Slot lock_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("Lock()\n--\n\n"
-                                   "A lock that any thread may release. `with lock:` holds it for the block.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("Lock()\n--\n\n"
+                        "A lock that any thread may release. `with lock:` holds it for the block.")},
 #if PY_VERSION_HEX >= 0x030d0000
     {Py_tp_new, lock_new},
 #endif

@@ -2,9 +2,10 @@
 #include "common.h"
 
 static int (*const families[])(PyObject *, ext_state *) = {
-    ext_errors_ready, ext_lock_ready,   ext_rlock_ready, ext_cond_ready,        ext_sem_ready,     ext_event_ready,
-    ext_barrier_ready, ext_rwlock_ready, ext_queue_ready, ext_simplequeue_ready, ext_control_ready,
-    ext_shared_lock_ready, ext_shared_sync_ready, ext_mpqueue_ready, ext_pipe_end_ready, ext_process_ready,
+    ext_wait_ready,        ext_errors_ready,  ext_lock_ready,        ext_rlock_ready,       ext_cond_ready,
+    ext_sem_ready,         ext_event_ready,   ext_barrier_ready,     ext_rwlock_ready,      ext_queue_ready,
+    ext_simplequeue_ready, ext_control_ready, ext_shared_lock_ready, ext_shared_sync_ready, ext_mpqueue_ready,
+    ext_pipe_end_ready,    ext_process_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -25,7 +26,8 @@ PyObject *ext_ref(PyObject *self, enum ext_ref which)
         return NULL;
     }
     if (state->ref[which] == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "manyhands._core is not bound to the package, or is being unloaded");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "manyhands._core is not bound to the package, or is being unloaded");
     }
     return state->ref[which];
 }
@@ -75,10 +77,12 @@ static PyObject *module_bind(PyObject *module, PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef module_methods[] = {
-    EXT_METHOD("allocate_lock", ext_allocate_lock, METH_NOARGS, "allocate_lock($module, /)\n--\n\nReturn a new Lock."),
-    EXT_METHOD("checkpoint", ext_checkpoint, METH_NOARGS,
-               "checkpoint($module, /)\n--\n\n"
-               "Park here while a pause of the calling thread is asked for; raise ThreadExit once it is to end."),
+    EXT_METHOD("allocate_lock", ext_allocate_lock, METH_NOARGS,
+               "allocate_lock($module, /)\n--\n\nReturn a new Lock."),
+    EXT_METHOD(
+        "checkpoint", ext_checkpoint, METH_NOARGS,
+        "checkpoint($module, /)\n--\n\n"
+        "Park here while a pause of the calling thread is asked for; raise ThreadExit once it is to end."),
     EXT_METHOD("shield", ext_shield, METH_NOARGS,
                "shield($module, /)\n--\n\n"
                "A context in which the calling thread is neither parked nor ended: `with shield(): ...`."),
@@ -93,7 +97,6 @@ static int module_exec(PyObject *module)
     ext_state *state = PyModule_GetState(module);
     state->importer = PyThread_get_thread_ident();
     state->main_interpreter = PyInterpreterState_GetID(PyInterpreterState_Get()) == 0;
-    ext_wait_ready();
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (families[i](module, state) < 0) {
             return -1;
@@ -139,7 +142,8 @@ static PyModuleDef_Slot module_slots[] = {
 struct PyModuleDef ext_module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "manyhands._core",
-    .m_doc = "The compiled core of manyhands. Internal: use manyhands.threading, .queue, .multiprocessing, .futures.",
+    .m_doc = "The compiled core of manyhands. Internal: use manyhands.threading, .queue, .multiprocessing, "
+             ".futures.",
     .m_size = sizeof(ext_state),
     .m_methods = module_methods,
     .m_slots = module_slots,

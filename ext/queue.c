@@ -452,8 +452,8 @@ static int find_own(ext_queue *self, ext_state *state)
         const char *name;
         unsigned bit;
     } table[] = {
-        {"_qsize", EXT_OWN_QSIZE}, {"_put", EXT_OWN_PUT},        {"_get", EXT_OWN_GET},
-        {"_init", EXT_OWN_INIT},   {"put", EXT_OWN_PUBLIC_PUT},  {"get", EXT_OWN_PUBLIC_GET},
+        {"_qsize", EXT_OWN_QSIZE}, {"_put", EXT_OWN_PUT},       {"_get", EXT_OWN_GET},
+        {"_init", EXT_OWN_INIT},   {"put", EXT_OWN_PUBLIC_PUT}, {"get", EXT_OWN_PUBLIC_GET},
     };
     static const enum ext_ref bases[] = {EXT_QUEUE_TYPE, EXT_LIFO_QUEUE_TYPE, EXT_PRIORITY_QUEUE_TYPE};
     PyTypeObject *base = (PyTypeObject *) state->ref[bases[self->kind]];
@@ -484,8 +484,8 @@ static int furnish(ext_queue *self, ext_state *state)
         *conds[i] = (ext_cond *) ext_cond_new(state, (PyObject *) self->mutex);
     }
     self->maxsize = PyLong_FromLong(0);
-    if (self->mutex == NULL || self->not_empty == NULL || self->not_full == NULL || self->all_tasks_done == NULL ||
-        self->maxsize == NULL || ext_queue_base_init(self) < 0) {
+    if (self->mutex == NULL || self->not_empty == NULL || self->not_full == NULL ||
+        self->all_tasks_done == NULL || self->maxsize == NULL || ext_queue_base_init(self) < 0) {
         return -1;
     }
     return find_own(self, state);
@@ -578,28 +578,39 @@ static void queue_dealloc(ext_queue *self)
 static PyMethodDef queue_methods[] = {
     EXT_METHOD("put", queue_put, EXT_FASTCALL,
                "put($self, /, item, block=True, timeout=None)\n--\n\n"
-               "Put the item into the queue. Where the queue is full wait, at most `timeout` seconds, or not at all\n"
+               "Put the item into the queue. Where the queue is full wait, at most `timeout` seconds, or not "
+               "at all\n"
                "where block is false; queue.Full where there was no room. ShutDown after shutdown()."),
-    EXT_METHOD("get", queue_get, EXT_FASTCALL,
-               "get($self, /, block=True, timeout=None)\n--\n\n"
-               "Remove and return an item. Where the queue is empty wait, at most `timeout` seconds, or not at all\n"
-               "where block is false; queue.Empty where there was none. ShutDown after shutdown(), once it is empty."),
+    EXT_METHOD(
+        "get", queue_get, EXT_FASTCALL,
+        "get($self, /, block=True, timeout=None)\n--\n\n"
+        "Remove and return an item. Where the queue is empty wait, at most `timeout` seconds, or not at all\n"
+        "where block is false; queue.Empty where there was none. ShutDown after shutdown(), once it is "
+        "empty."),
     EXT_METHOD("put_nowait", queue_put_nowait, EXT_FASTCALL,
                "put_nowait($self, /, item)\n--\n\nThe same as put(item, block=False)."),
-    EXT_METHOD("get_nowait", queue_get_nowait, METH_NOARGS, "get_nowait($self, /)\n--\n\nThe same as get(block=False)."),
+    EXT_METHOD("get_nowait", queue_get_nowait, METH_NOARGS,
+               "get_nowait($self, /)\n--\n\nThe same as get(block=False)."),
     EXT_METHOD("task_done", queue_task_done, METH_NOARGS,
                "task_done($self, /)\n--\n\n"
-               "Say that the work on one item is done. ValueError where that was said more often than items were put."),
+               "Say that the work on one item is done. ValueError where that was said more often than items "
+               "were put."),
     EXT_METHOD("join", queue_join, METH_NOARGS,
                "join($self, /)\n--\n\nWait until task_done() was called for every item that was put."),
-    EXT_METHOD("qsize", queue_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nReturn the number of items just now."),
-    EXT_METHOD("empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nReturn whether the queue is empty just now."),
-    EXT_METHOD("full", queue_full, METH_NOARGS, "full($self, /)\n--\n\nReturn whether the queue is full just now."),
+    EXT_METHOD("qsize", queue_qsize, METH_NOARGS,
+               "qsize($self, /)\n--\n\nReturn the number of items just now."),
+    EXT_METHOD("empty", queue_empty, METH_NOARGS,
+               "empty($self, /)\n--\n\nReturn whether the queue is empty just now."),
+    EXT_METHOD("full", queue_full, METH_NOARGS,
+               "full($self, /)\n--\n\nReturn whether the queue is full just now."),
     EXT_METHOD("shutdown", queue_shutdown, EXT_FASTCALL,
                "shutdown($self, /, immediate=False)\n--\n\n"
-               "Make every put() raise ShutDown, and get() once the queue is empty; with `immediate` it is emptied now."),
-    EXT_METHOD("_init", queue_base_init, METH_O, "_init($self, maxsize, /)\n--\n\nMake the store; redefine it in a subclass."),
-    EXT_METHOD("_qsize", queue_base_qsize, METH_NOARGS, "_qsize($self, /)\n--\n\nThe number of items in the store."),
+               "Make every put() raise ShutDown, and get() once the queue is empty; with `immediate` it is "
+               "emptied now."),
+    EXT_METHOD("_init", queue_base_init, METH_O,
+               "_init($self, maxsize, /)\n--\n\nMake the store; redefine it in a subclass."),
+    EXT_METHOD("_qsize", queue_base_qsize, METH_NOARGS,
+               "_qsize($self, /)\n--\n\nThe number of items in the store."),
     EXT_METHOD("_put", queue_base_put, METH_O, "_put($self, item, /)\n--\n\nPut the item into the store."),
     EXT_METHOD("_get", queue_base_get, METH_NOARGS, "_get($self, /)\n--\n\nTake an item out of the store."),
     EXT_METHOD("__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "See PEP 585."),
@@ -607,19 +618,26 @@ static PyMethodDef queue_methods[] = {
 };
 
 static PyGetSetDef queue_getset[] = {
-    {"queue", (getter) queue_get_queue, (setter) queue_set_queue, PyDoc_STR("The store; hold `mutex` to use it."), NULL},
-    {"maxsize", (getter) queue_get_maxsize, (setter) queue_set_maxsize, PyDoc_STR("The bound; 0 or less: none."), NULL},
+    {"queue", (getter) queue_get_queue, (setter) queue_set_queue,
+     PyDoc_STR("The store; hold `mutex` to use it."), NULL},
+    {"maxsize", (getter) queue_get_maxsize, (setter) queue_set_maxsize,
+     PyDoc_STR("The bound; 0 or less: none."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef queue_members[] = {
-    {"mutex", Py_T_OBJECT_EX, offsetof(ext_queue, mutex), Py_READONLY, PyDoc_STR("Held while the queue changes.")},
-    {"not_empty", Py_T_OBJECT_EX, offsetof(ext_queue, not_empty), Py_READONLY, PyDoc_STR("Notified when an item comes.")},
-    {"not_full", Py_T_OBJECT_EX, offsetof(ext_queue, not_full), Py_READONLY, PyDoc_STR("Notified when an item goes.")},
+    {"mutex", Py_T_OBJECT_EX, offsetof(ext_queue, mutex), Py_READONLY,
+     PyDoc_STR("Held while the queue changes.")},
+    {"not_empty", Py_T_OBJECT_EX, offsetof(ext_queue, not_empty), Py_READONLY,
+     PyDoc_STR("Notified when an item comes.")},
+    {"not_full", Py_T_OBJECT_EX, offsetof(ext_queue, not_full), Py_READONLY,
+     PyDoc_STR("Notified when an item goes.")},
     {"all_tasks_done", Py_T_OBJECT_EX, offsetof(ext_queue, all_tasks_done), Py_READONLY,
      PyDoc_STR("Notified when the last task is done.")},
-    {"unfinished_tasks", Py_T_PYSSIZET, offsetof(ext_queue, unfinished), 0, PyDoc_STR("Items put and not yet done.")},
-    {"is_shutdown", Py_T_BOOL, offsetof(ext_queue, is_shutdown), 0, PyDoc_STR("Whether shutdown() was called.")},
+    {"unfinished_tasks", Py_T_PYSSIZET, offsetof(ext_queue, unfinished), 0,
+     PyDoc_STR("Items put and not yet done.")},
+    {"is_shutdown", Py_T_BOOL, offsetof(ext_queue, is_shutdown), 0,
+     PyDoc_STR("Whether shutdown() was called.")},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ext_queue, weakrefs), Py_READONLY, NULL},
     {"__dictoffset__", Py_T_PYSSIZET, offsetof(ext_queue, dict), Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -640,19 +658,23 @@ static PyType_Slot queue_slots[] = {
 };
 
 static PyType_Slot lifo_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("LifoQueue(maxsize=0)\n--\n\nA queue that hands out the newest item first.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("LifoQueue(maxsize=0)\n--\n\nA queue that hands out the newest item first.")},
     {0, NULL},
 };
 
 static PyType_Slot priority_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("PriorityQueue(maxsize=0)\n--\n\nA queue that hands out the least item first.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("PriorityQueue(maxsize=0)\n--\n\nA queue that hands out the least item first.")},
     {0, NULL},
 };
 
 #define QUEUE_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC)
 
-static PyType_Spec queue_spec = {
-    .name = "manyhands.queue.Queue", .basicsize = sizeof(ext_queue), .flags = QUEUE_FLAGS, .slots = queue_slots};
+static PyType_Spec queue_spec = {.name = "manyhands.queue.Queue",
+                                 .basicsize = sizeof(ext_queue),
+                                 .flags = QUEUE_FLAGS,
+                                 .slots = queue_slots};
 static PyType_Spec lifo_spec = {.name = "manyhands.queue.LifoQueue",
                                 .basicsize = sizeof(ext_queue),
                                 .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
@@ -673,7 +695,8 @@ static int take(ext_state *state, enum ext_ref which, const char *module_name, c
 
 int ext_queue_ready(PyObject *module, ext_state *state)
 {
-    if (take(state, EXT_DEQUE, "collections", "deque") < 0 || take(state, EXT_HEAPPUSH, "heapq", "heappush") < 0 ||
+    if (take(state, EXT_DEQUE, "collections", "deque") < 0 ||
+        take(state, EXT_HEAPPUSH, "heapq", "heappush") < 0 ||
         take(state, EXT_HEAPPOP, "heapq", "heappop") < 0 ||
         ext_add_type(module, state, EXT_QUEUE_TYPE, &queue_spec, NULL) < 0) {
         return -1;

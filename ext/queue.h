@@ -13,13 +13,13 @@
 enum ext_queue_kind { EXT_FIFO, EXT_LIFO, EXT_PRIORITY };
 
 enum { /* what a subclass redefines */
-    EXT_OWN_QSIZE = 1,
-    EXT_OWN_PUT = 2,
-    EXT_OWN_GET = 4,
-    EXT_OWN_STORE = EXT_OWN_QSIZE | EXT_OWN_PUT | EXT_OWN_GET,
-    EXT_OWN_INIT = 8,
-    EXT_OWN_PUBLIC_PUT = 16,
-    EXT_OWN_PUBLIC_GET = 32,
+       EXT_OWN_QSIZE = 1,
+       EXT_OWN_PUT = 2,
+       EXT_OWN_GET = 4,
+       EXT_OWN_STORE = EXT_OWN_QSIZE | EXT_OWN_PUT | EXT_OWN_GET,
+       EXT_OWN_INIT = 8,
+       EXT_OWN_PUBLIC_PUT = 16,
+       EXT_OWN_PUBLIC_GET = 32,
 };
 
 typedef struct ext_queue {

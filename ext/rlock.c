@@ -177,7 +177,8 @@ static PyObject *rlock_acquire_restore(ext_rlock *self, PyObject *saved)
 {
     unsigned long depth, owner;
     if (!PyTuple_Check(saved)) {
-        PyErr_SetString(PyExc_TypeError, "_acquire_restore() argument 1 must be what _release_save() returned");
+        PyErr_SetString(PyExc_TypeError,
+                        "_acquire_restore() argument 1 must be what _release_save() returned");
         return NULL;
     }
     if (!PyArg_ParseTuple(saved, "kk:_acquire_restore", &depth, &owner)) {
@@ -198,26 +199,30 @@ static PyObject *rlock_at_fork_reinit(ext_rlock *self, PyObject *unused)
 
 static PyObject *rlock_repr(ext_rlock *self)
 {
-    return PyUnicode_FromFormat("<%s %s object owner=%lu count=%lu at %p>",
-                                mh_lock_is_locked(&self->lock) ? "locked" : "unlocked", Py_TYPE(self)->tp_name,
-                                atomic_load_explicit(&self->owner, memory_order_relaxed), self->depth, self);
+    return PyUnicode_FromFormat(
+        "<%s %s object owner=%lu count=%lu at %p>", mh_lock_is_locked(&self->lock) ? "locked" : "unlocked",
+        Py_TYPE(self)->tp_name, atomic_load_explicit(&self->owner, memory_order_relaxed), self->depth, self);
 }
 
 static PyMethodDef rlock_methods[] = {
     EXT_METHOD("acquire", ext_rlock_acquire, EXT_FASTCALL,
                "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
-               "Lock the lock, or, where the calling thread holds it, lock it once more. Return True, or False where\n"
+               "Lock the lock, or, where the calling thread holds it, lock it once more. Return True, or "
+               "False where\n"
                "blocking is false or the timeout (in seconds) has passed and another thread holds the lock."),
     EXT_METHOD("release", ext_rlock_release, METH_NOARGS,
                "release($self, /)\n--\n\n"
                "Undo one acquire(). RuntimeError where the calling thread does not hold the lock."),
-    EXT_METHOD("locked", rlock_locked, METH_NOARGS, "locked($self, /)\n--\n\nReturn whether any thread holds the lock."),
+    EXT_METHOD("locked", rlock_locked, METH_NOARGS,
+               "locked($self, /)\n--\n\nReturn whether any thread holds the lock."),
     EXT_METHOD("__enter__", rlock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nLock the lock."),
-    EXT_METHOD("__exit__", rlock_exit, METH_FASTCALL, "__exit__($self, /, *exc_info)\n--\n\nUndo one acquire()."),
+    EXT_METHOD("__exit__", rlock_exit, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nUndo one acquire()."),
     EXT_METHOD("_is_owned", rlock_is_owned, METH_NOARGS,
                "_is_owned($self, /)\n--\n\nReturn whether the calling thread holds the lock."),
-    EXT_METHOD("_recursion_count", rlock_recursion_count, METH_NOARGS,
-               "_recursion_count($self, /)\n--\n\nReturn how often the calling thread has acquired the lock."),
+    EXT_METHOD(
+        "_recursion_count", rlock_recursion_count, METH_NOARGS,
+        "_recursion_count($self, /)\n--\n\nReturn how often the calling thread has acquired the lock."),
     EXT_METHOD("_release_save", rlock_release_save, METH_NOARGS,
                "_release_save($self, /)\n--\n\nRelease every level; return what _acquire_restore() takes."),
     EXT_METHOD("_acquire_restore", rlock_acquire_restore, METH_O,
@@ -233,8 +238,9 @@ static PyMemberDef rlock_members[] = {
 };
 
 static PyType_Slot rlock_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("RLock()\n--\n\n"
-                                   "A lock that the thread which holds it may acquire again; it releases it as often.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("RLock()\n--\n\n"
+                        "A lock that the thread which holds it may acquire again; it releases it as often.")},
     {Py_tp_new, rlock_new},
     {Py_tp_init, rlock_init},
     {Py_tp_dealloc, rlock_dealloc},

@@ -137,14 +137,16 @@ static PyObject *release(ext_rwlock *self, bool write)
 {
     int rc = write ? mh_rwlock_try_release_write(&self->lock) : mh_rwlock_try_release_read(&self->lock);
     if (rc < 0) {
-        PyErr_SetString(PyExc_RuntimeError, write ? "cannot release: not held for writing by the calling thread"
-                                                  : "cannot release: not held for reading by the calling thread");
+        PyErr_SetString(PyExc_RuntimeError,
+                        write ? "cannot release: not held for writing by the calling thread"
+                              : "cannot release: not held for reading by the calling thread");
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
-static PyObject *acquire_args(ext_rwlock *self, bool write, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *acquire_args(ext_rwlock *self, bool write, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
 {
     mh_deadline deadline = MH_FOREVER;
     if (ext_lock_args("acquire", args, nargs, kwnames, &deadline) < 0) {
@@ -153,12 +155,14 @@ static PyObject *acquire_args(ext_rwlock *self, bool write, PyObject *const *arg
     return acquire(self, write, deadline);
 }
 
-static PyObject *rwlock_acquire_read(ext_rwlock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *rwlock_acquire_read(ext_rwlock *self, PyObject *const *args, Py_ssize_t nargs,
+                                     PyObject *kwnames)
 {
     return acquire_args(self, false, args, nargs, kwnames);
 }
 
-static PyObject *rwlock_acquire_write(ext_rwlock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *rwlock_acquire_write(ext_rwlock *self, PyObject *const *args, Py_ssize_t nargs,
+                                      PyObject *kwnames)
 {
     return acquire_args(self, true, args, nargs, kwnames);
 }
@@ -227,8 +231,9 @@ static PyObject *rwlock_repr(ext_rwlock *self)
     PyObject *name = ext_class_name((PyObject *) self, "threading");
     unsigned readers = (unsigned) mh_rwlock_readers(&self->lock);
     bool writing = mh_rwlock_writer(&self->lock) != 0;
-    PyObject *text = name == NULL ? NULL : PyUnicode_FromFormat("<%U at %p: readers=%u%s>", name, self, readers,
-                                                               writing ? " writing" : "");
+    PyObject *text = name == NULL ? NULL
+                                  : PyUnicode_FromFormat("<%U at %p: readers=%u%s>", name, self, readers,
+                                                         writing ? " writing" : "");
     Py_XDECREF(name);
     return text;
 }
@@ -283,7 +288,8 @@ static PyObject *side_exit(ext_rwside *self, PyObject *const *args, Py_ssize_t n
 
 static PyMethodDef rwlock_methods[] = {
     EXT_METHOD("acquire_read", rwlock_acquire_read, EXT_FASTCALL,
-               "acquire_read" ACQUIRE_ARGS "Acquire for reading, beside other readers. Return whether it was acquired."),
+               "acquire_read" ACQUIRE_ARGS
+               "Acquire for reading, beside other readers. Return whether it was acquired."),
     EXT_METHOD("acquire_write", rwlock_acquire_write, EXT_FASTCALL,
                "acquire_write" ACQUIRE_ARGS "Acquire for writing, alone. Return whether it was acquired.\n"
                "RuntimeError where the calling thread reads or writes already: that could never end."),
@@ -298,7 +304,8 @@ static PyMethodDef rwlock_methods[] = {
 
 static PyGetSetDef rwlock_getset[] = {
     {"read", (getter) rwlock_get_read, NULL, PyDoc_STR("The reading side, a lock: `with lock.read:`."), NULL},
-    {"write", (getter) rwlock_get_write, NULL, PyDoc_STR("The writing side, a lock: `with lock.write:`."), NULL},
+    {"write", (getter) rwlock_get_write, NULL, PyDoc_STR("The writing side, a lock: `with lock.write:`."),
+     NULL},
     {"readers", (getter) rwlock_get_readers, NULL, PyDoc_STR("How many threads read."), NULL},
     {"writing", (getter) rwlock_get_writing, NULL, PyDoc_STR("Whether a thread writes."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -311,9 +318,10 @@ static PyMemberDef rwlock_members[] = {
 };
 
 static PyType_Slot rwlock_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("RWLock(prefer=None)\n--\n\n"
-                                   "Many readers or one writer. In order of arrival, or with prefer='readers' or\n"
-                                   "'writers' those first. `with lock.read:`, `with lock.write:`.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR("RWLock(prefer=None)\n--\n\n"
+                        "Many readers or one writer. In order of arrival, or with prefer='readers' or\n"
+                        "'writers' those first. `with lock.read:`, `with lock.write:`.")},
     {Py_tp_new, rwlock_new},
     {Py_tp_init, rwlock_init},
     {Py_tp_dealloc, rwlock_dealloc},
@@ -327,13 +335,18 @@ static PyType_Slot rwlock_slots[] = {
 };
 
 static PyMethodDef side_methods[] = {
-    EXT_METHOD("acquire", side_acquire, EXT_FASTCALL, "acquire" ACQUIRE_ARGS "Acquire this side of the lock."),
-    EXT_METHOD("release", side_release, METH_NOARGS, "release($self, /)\n--\n\nRelease this side of the lock."),
-    EXT_METHOD("locked", side_locked, METH_NOARGS, "locked($self, /)\n--\n\nReturn whether any thread holds this side."),
+    EXT_METHOD("acquire", side_acquire, EXT_FASTCALL,
+               "acquire" ACQUIRE_ARGS "Acquire this side of the lock."),
+    EXT_METHOD("release", side_release, METH_NOARGS,
+               "release($self, /)\n--\n\nRelease this side of the lock."),
+    EXT_METHOD("locked", side_locked, METH_NOARGS,
+               "locked($self, /)\n--\n\nReturn whether any thread holds this side."),
     EXT_METHOD("_is_owned", side_is_owned, METH_NOARGS,
                "_is_owned($self, /)\n--\n\nFor conditions: whether the caller writes, or somebody reads."),
-    EXT_METHOD("__enter__", side_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nAcquire this side of the lock."),
-    EXT_METHOD("__exit__", side_exit, METH_FASTCALL, "__exit__($self, /, *exc_info)\n--\n\nRelease this side."),
+    EXT_METHOD("__enter__", side_enter, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nAcquire this side of the lock."),
+    EXT_METHOD("__exit__", side_exit, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nRelease this side."),
     {NULL, NULL, 0, NULL},
 };
 

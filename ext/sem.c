@@ -226,7 +226,8 @@ static PyObject *sem_at_fork_reinit(ext_sem *self, PyObject *unused)
 static PyObject *sem_repr(ext_sem *self)
 {
     PyObject *name = ext_class_name((PyObject *) self, "threading");
-    PyObject *text = name == NULL ? NULL : PyUnicode_FromFormat("<%U at %p: value=%lld>", name, self, sem_value(self));
+    PyObject *text =
+        name == NULL ? NULL : PyUnicode_FromFormat("<%U at %p: value=%lld>", name, self, sem_value(self));
     Py_XDECREF(name);
     return text;
 }
@@ -234,8 +235,9 @@ static PyObject *sem_repr(ext_sem *self)
 static PyObject *bounded_repr(ext_sem *self)
 {
     PyObject *name = ext_class_name((PyObject *) self, "threading");
-    PyObject *text = name == NULL ? NULL : PyUnicode_FromFormat("<%U at %p: value=%lld/%lld>", name, self,
-                                                               sem_value(self), self->initial);
+    PyObject *text = name == NULL ? NULL
+                                  : PyUnicode_FromFormat("<%U at %p: value=%lld/%lld>", name, self,
+                                                         sem_value(self), self->initial);
     Py_XDECREF(name);
     return text;
 }
@@ -258,8 +260,8 @@ static PyObject *sem_get_cond(ext_sem *self, void *unused)
     return ext_lazy_cond((PyObject *) self, &self->cond);
 }
 
-#define ACQUIRE_DOC                                                                                       \
-    "($self, /, blocking=True, timeout=None)\n--\n\n"                                                     \
+#define ACQUIRE_DOC                                                                                          \
+    "($self, /, blocking=True, timeout=None)\n--\n\n"                                                        \
     "Take one. Wait until there is one, at most `timeout` seconds, or not at all where blocking is false.\n" \
     "Return whether one was taken."
 
@@ -299,8 +301,9 @@ static PyMemberDef sem_members[] = {
 };
 
 static PyType_Slot sem_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("Semaphore(value=1)\n--\n\n"
-                                   "A counter that acquire() takes from and release() adds to; it never goes below zero.")},
+    {Py_tp_doc, (void *) PyDoc_STR(
+                    "Semaphore(value=1)\n--\n\n"
+                    "A counter that acquire() takes from and release() adds to; it never goes below zero.")},
     {Py_tp_new, sem_new},
     {Py_tp_init, sem_init},
     {Py_tp_dealloc, sem_dealloc},
@@ -341,5 +344,6 @@ int ext_sem_ready(PyObject *module, ext_state *state)
     if (ext_add_type(module, state, EXT_SEMAPHORE_TYPE, &sem_spec, NULL) < 0) {
         return -1;
     }
-    return ext_add_type(module, state, EXT_BOUNDED_SEMAPHORE_TYPE, &bounded_spec, state->ref[EXT_SEMAPHORE_TYPE]);
+    return ext_add_type(module, state, EXT_BOUNDED_SEMAPHORE_TYPE, &bounded_spec,
+                        state->ref[EXT_SEMAPHORE_TYPE]);
 }

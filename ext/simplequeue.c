@@ -107,7 +107,8 @@ static PyObject *sq_put(ext_simplequeue *self, PyObject *const *args, Py_ssize_t
     return ext_args(&signature, args, nargs, kwnames, given) < 0 ? NULL : put(self, given[0]);
 }
 
-static PyObject *sq_put_nowait(ext_simplequeue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *sq_put_nowait(ext_simplequeue *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
 {
     static const ext_signature signature = {"put_nowait", 1, 1, 1, {"item"}};
     PyObject *item = NULL;
@@ -187,13 +188,17 @@ static PyMethodDef sq_methods[] = {
     EXT_METHOD("put", sq_put, EXT_FASTCALL,
                "put($self, /, item, block=True, timeout=None)\n--\n\n"
                "Put the item on the queue. Never waits; block and timeout are ignored."),
-    EXT_METHOD("put_nowait", sq_put_nowait, EXT_FASTCALL, "put_nowait($self, /, item)\n--\n\nThe same as put(item)."),
-    EXT_METHOD("get", sq_get, EXT_FASTCALL,
-               "get($self, /, block=True, timeout=None)\n--\n\n"
-               "Remove and return the oldest item. Wait for one, at most `timeout` seconds, or not at all where\n"
-               "block is false; queue.Empty where there is none."),
-    EXT_METHOD("get_nowait", sq_get_nowait, METH_NOARGS, "get_nowait($self, /)\n--\n\nThe same as get(block=False)."),
-    EXT_METHOD("empty", sq_empty, METH_NOARGS, "empty($self, /)\n--\n\nReturn whether the queue is empty just now."),
+    EXT_METHOD("put_nowait", sq_put_nowait, EXT_FASTCALL,
+               "put_nowait($self, /, item)\n--\n\nThe same as put(item)."),
+    EXT_METHOD(
+        "get", sq_get, EXT_FASTCALL,
+        "get($self, /, block=True, timeout=None)\n--\n\n"
+        "Remove and return the oldest item. Wait for one, at most `timeout` seconds, or not at all where\n"
+        "block is false; queue.Empty where there is none."),
+    EXT_METHOD("get_nowait", sq_get_nowait, METH_NOARGS,
+               "get_nowait($self, /)\n--\n\nThe same as get(block=False)."),
+    EXT_METHOD("empty", sq_empty, METH_NOARGS,
+               "empty($self, /)\n--\n\nReturn whether the queue is empty just now."),
     EXT_METHOD("qsize", sq_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nReturn the number of items just now."),
     EXT_METHOD("__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "See PEP 585."),
     {NULL, NULL, 0, NULL},
@@ -205,7 +210,9 @@ static PyMemberDef sq_members[] = {
 };
 
 static PyType_Slot sq_slots[] = {
-    {Py_tp_doc, (void *) PyDoc_STR("SimpleQueue()\n--\n\nAn unbounded queue: put() never waits and may be called anywhere.")},
+    {Py_tp_doc,
+     (void *) PyDoc_STR(
+         "SimpleQueue()\n--\n\nAn unbounded queue: put() never waits and may be called anywhere.")},
     {Py_tp_new, sq_new},
     {Py_tp_init, sq_init},
     {Py_tp_dealloc, sq_dealloc},

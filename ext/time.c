@@ -76,7 +76,8 @@ static int value_error(const char *text)
     return -1;
 }
 
-int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline)
+int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                  mh_deadline *deadline)
 {
     const ext_signature signature = {function, 0, 2, 2, {"blocking", "timeout"}};
     PyObject *given[2] = {NULL, NULL};
@@ -99,7 +100,8 @@ int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs,
     return 0;
 }
 
-int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline)
+int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 mh_deadline *deadline)
 {
     const ext_signature signature = {function, 0, 2, 2, {"blocking", "timeout"}};
     PyObject *given[2] = {NULL, NULL};
@@ -136,7 +138,8 @@ int ext_queue_deadline(PyObject *block, PyObject *timeout, mh_deadline *deadline
     return 0;
 }
 
-int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline)
+int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 mh_deadline *deadline)
 {
     const ext_signature signature = {function, 0, 2, 2, {"block", "timeout"}};
     PyObject *given[2] = {NULL, NULL};

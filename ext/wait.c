@@ -7,9 +7,6 @@
  */
 #include "common.h"
 
-#include <pthread.h>
-#include <unistd.h>
-
 #define SLICE_NS 50000000
 
 void ext_attach(ext_waiting *waiting)
@@ -63,27 +60,50 @@ static int on_interrupt(void *arg)
     return rc < 0 ? -EINTR : 0;
 }
 
-/* Children that were forked on the way from the first process: what a thread knew of itself before is void after a fork. */
+/* Counts the forks on the way here from the first process: what a thread knew of itself before one is void after it. */
 static atomic_uint generation;
 
-static void in_forked_child(void)
+static PyObject *after_fork(PyObject *module, PyObject *unused)
 {
+    (void) module, (void) unused;
     atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+    Py_RETURN_NONE;
 }
 
-static void watch_forks(void)
+static PyMethodDef after_fork_method = EXT_METHOD("_after_fork", after_fork, METH_NOARGS,
+                                                  "_after_fork($module, /)\n--\n\nCalled in a forked child.");
+
+/* os.register_at_fork(after_in_child=_after_fork) */
+int ext_wait_ready(PyObject *module, ext_state *state)
 {
-    pthread_atfork(NULL, NULL, in_forked_child);
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *hook = os == NULL ? NULL : PyCFunction_NewEx(&after_fork_method, module, NULL);
+    PyObject *given = hook == NULL ? NULL : Py_BuildValue("{s:O}", "after_in_child", hook);
+    PyObject *none = given == NULL ? NULL : PyTuple_New(0);
+    PyObject *method = none == NULL ? NULL : PyObject_GetAttrString(os, "register_at_fork");
+    PyObject *done = method == NULL ? NULL : PyObject_Call(method, none, given);
+    Py_XSETREF(state->ref[EXT_GETPID], done == NULL ? NULL : PyObject_GetAttrString(os, "getpid"));
+    Py_XDECREF(os);
+    Py_XDECREF(hook);
+    Py_XDECREF(given);
+    Py_XDECREF(none);
+    Py_XDECREF(method);
+    Py_XDECREF(done);
+    return state->ref[EXT_GETPID] == NULL ? -1 : 0;
 }
 
-void ext_wait_ready(void)
+/* In doubt, yes. */
+static bool ask_whether_first(ext_state *state)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT; /* once for all interpreters of the process */
-    pthread_once(&once, watch_forks);
+    PyObject *pid = state->ref[EXT_GETPID] == NULL ? NULL : PyObject_CallNoArgs(state->ref[EXT_GETPID]);
+    unsigned long number = pid == NULL ? 0 : PyLong_AsUnsignedLong(pid);
+    Py_XDECREF(pid);
+    PyErr_Clear();
+    return number == 0 || number == PyThread_get_thread_native_id();
 }
 
-/* Is this the first thread of the process? Asking the system costs two calls, so a thread remembers. */
-static bool is_first_thread(void)
+/* Is this the first thread of the process? Asking costs more than the wait itself, so a thread remembers. */
+static bool is_first_thread(ext_state *state)
 {
     static _Thread_local struct {
         unsigned seen; /* generation + 1 */
@@ -91,7 +111,7 @@ static bool is_first_thread(void)
     } memory;
     unsigned now = atomic_load_explicit(&generation, memory_order_relaxed) + 1;
     if (memory.seen != now) {
-        memory.first = PyThread_get_thread_native_id() == (unsigned long) getpid();
+        memory.first = ask_whether_first(state);
         memory.seen = now;
     }
     return memory.first;
@@ -106,7 +126,8 @@ static bool takes_signals(PyObject *self)
         PyErr_Clear();
         return true;
     }
-    return state->main_interpreter && (is_first_thread() || PyThread_get_thread_ident() == state->importer);
+    return state->main_interpreter &&
+           (is_first_thread(state) || PyThread_get_thread_ident() == state->importer);
 }
 
 static int run_waiter(ext_waiting *waiting, ext_waiter waiter, void *object, mh_deadline deadline)
@@ -137,8 +158,8 @@ int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadli
 
 int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
 {
-    ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
     PyObject *before = ext_error_take();
+    ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
     ext_shield_enter();
     int rc = run_waiter(&waiting, waiter, object, deadline);
     ext_shield_leave();

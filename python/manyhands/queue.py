@@ -1,4 +1,4 @@
-"""Drop-in for the standard library's ``queue``, with ``shutdown()`` and ``ShutDown`` on every Python. The queues are C."""
+"""Drop-in for the standard library's ``queue``; the queues are C, and have ``shutdown()`` on every Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ if typing.TYPE_CHECKING:
 
 _extra: tuple[str, ...] = ()
 if _impl.available:
-    from manyhands._impl.queue import LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+    from manyhands._impl.queue import (  # noqa: F401
+        LifoQueue,
+        PriorityQueue,
+        Queue,
+        ShutDown,
+        SimpleQueue,
+    )
 
     _extra = ("ShutDown",)
 

@@ -22,7 +22,8 @@ except ImportError as error:
         os.environ["MANYHANDS_NO_CORE"] = "said"
         warnings.warn(
             f"manyhands runs on the standard library alone: its compiled core is not usable here ({error})",
-            RuntimeWarning, stacklevel=2,
+            RuntimeWarning,
+            stacklevel=2,
         )
 
 available = core is not None
@@ -30,8 +31,8 @@ strict = os.environ.get("MANYHANDS_COMPAT") == "strict"
 
 
 def set_module(std_name: str, ours: str, *objects: Any) -> None:
-    """Where the objects say that they live: in our module, so that they pickle by name, or, if strict compatibility is asked
-    for, in the standard library's, whose tests look there."""
+    """Where the objects say that they live: in our module, so that they pickle by name, or, if strict compatibility
+    is asked for, in the standard library's, whose tests look there."""
     for thing in objects:
         thing.__module__ = std_name if strict else ours
 

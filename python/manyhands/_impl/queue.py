@@ -15,7 +15,7 @@ if hasattr(std, "ShutDown"):
     ShutDown: type[Exception] = std.ShutDown
 else:
 
-    class ShutDown(Exception):  # type: ignore[no-redef]  # noqa: N818
+    class ShutDown(Exception):  # type: ignore[no-redef]
         """Raised by put() and get() of a queue that was shut down."""
 
     ShutDown.__module__ = "manyhands.queue"

@@ -17,8 +17,20 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module
 from manyhands.errors import ThreadExit
 
-__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "Outcome", "RLock", "RWLock", "Semaphore",
-           "Thread", "ThreadState", "Timer"]
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "Outcome",
+    "RLock",
+    "RWLock",
+    "Semaphore",
+    "Thread",
+    "ThreadState",
+    "Timer",
+]
 
 std: Any = stdlib_of("threading")
 core._bind("BrokenBarrierError", std.BrokenBarrierError)
@@ -151,8 +163,13 @@ class Thread(_StdThread):
 class Timer(Thread):
     """A thread that calls a function once, after a number of seconds, unless it is cancelled before."""
 
-    def __init__(self, interval: float, function: Callable[..., object], args: Iterable[Any] | None = None,
-                 kwargs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        interval: float,
+        function: Callable[..., object],
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.interval = interval
         self.function = function
@@ -171,6 +188,17 @@ class Timer(Thread):
         self.finished.set()
 
 
-set_module("threading", "manyhands.threading", Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore,
-           Thread, Timer)
+set_module(
+    "threading",
+    "manyhands.threading",
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
+    RLock,
+    Semaphore,
+    Thread,
+    Timer,
+)
 set_module("manyhands.threading", "manyhands.threading", Outcome, ThreadState)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading as std
 from typing import Any
 
-import pytest
-
 import manyhands.threading as ours
+import pytest
 
 BOTH = pytest.mark.parametrize("lib", [ours, std], ids=["ours", "stdlib"])
 

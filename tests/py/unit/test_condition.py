@@ -9,15 +9,14 @@ import time
 import weakref
 from typing import Any
 
-import pytest
-
 import manyhands.threading as ours
+import pytest
 
 BOTH = pytest.mark.parametrize("lib", [ours, std], ids=["ours", "stdlib"])
 
 
 class Bare:
-    """Only what a condition must have: acquire() and release(), and a context manager."""
+    """Little more than what a condition must have: acquire() and release()."""
 
     def __init__(self) -> None:
         self.lock = std.Lock()
@@ -30,6 +29,9 @@ class Bare:
     def release(self) -> None:
         self.log.append("release")
         self.lock.release()
+
+    def locked(self) -> bool:  # the stdlib's wants it since 3.14
+        return self.lock.locked()
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -262,7 +264,7 @@ def test_redefined_hooks_are_used(lib: Any) -> None:
     class Plain:
         def __init__(self) -> None:
             lock = std.Lock()
-            self.acquire, self.release = lock.acquire, lock.release
+            self.acquire, self.release, self.locked = lock.acquire, lock.release, lock.locked
             self.__class__.__enter__ = lambda self: self.acquire()  # type: ignore[attr-defined]
 
     condition = Hooked(Plain())
@@ -277,8 +279,16 @@ def test_without_init() -> None:
             pass
 
     condition = Careless()
-    for call in (condition.acquire, condition.release, condition.wait, condition.notify, condition.__enter__,
-                 condition._is_owned, condition._release_save, condition._at_fork_reinit):
+    for call in (
+        condition.acquire,
+        condition.release,
+        condition.wait,
+        condition.notify,
+        condition.__enter__,
+        condition._is_owned,
+        condition._release_save,
+        condition._at_fork_reinit,
+    ):
         with pytest.raises(RuntimeError, match="not called"):
             call()
     assert repr(condition) == "<Condition(None, 0)>"

@@ -7,9 +7,8 @@ import os
 import weakref
 from typing import Any
 
-import pytest
-
 import manyhands.threading as threading
+import pytest
 from manyhands.threading import RWLock
 
 

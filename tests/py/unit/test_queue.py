@@ -1,4 +1,4 @@
-"""queue.Queue, LifoQueue, PriorityQueue, SimpleQueue: the same body for ours and, where it has it, the standard library's."""
+"""queue.Queue, LifoQueue, PriorityQueue, SimpleQueue: the same body for ours and for the standard library's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import sys
 import weakref
 from typing import Any
 
-import pytest
-
 import manyhands.queue as ours
 import manyhands.threading as threading
+import pytest
 
 BOTH = pytest.mark.parametrize("lib", [ours, std], ids=["ours", "stdlib"])
 HAS_SHUTDOWN = [ours, *([std] if hasattr(std, "ShutDown") else [])]
@@ -48,8 +47,12 @@ def test_bound(lib: Any, kind: str) -> None:
     assert not q.full()
     q.put(2)
     assert q.full()
-    for call in (lambda: q.put(3, False), lambda: q.put_nowait(3), lambda: q.put(3, timeout=0.001),
-                 lambda: q.put(3, True, 0)):
+    for call in (
+        lambda: q.put(3, False),
+        lambda: q.put_nowait(3),
+        lambda: q.put(3, timeout=0.001),
+        lambda: q.put(3, True, 0),
+    ):
         with pytest.raises(std.Full):
             call()
     assert q.qsize() == 2
@@ -64,8 +67,13 @@ def test_bound(lib: Any, kind: str) -> None:
 @KINDS
 def test_empty(lib: Any, kind: str) -> None:
     q = getattr(lib, kind)()
-    for call in (lambda: q.get(False), q.get_nowait, lambda: q.get(timeout=0.001), lambda: q.get(True, 0),
-                 lambda: q.get(block=False, timeout=-1)):
+    for call in (
+        lambda: q.get(False),
+        q.get_nowait,
+        lambda: q.get(timeout=0.001),
+        lambda: q.get(True, 0),
+        lambda: q.get(block=False, timeout=-1),
+    ):
         with pytest.raises(std.Empty):
             call()
 
@@ -141,7 +149,9 @@ def test_tasks(lib: Any) -> None:
     assert q.unfinished_tasks == 3
 
 
-@pytest.mark.parametrize("make", [ours.Queue, lambda: ours.Queue(7), ours.LifoQueue, ours.PriorityQueue, ours.SimpleQueue])
+@pytest.mark.parametrize(
+    "make", [ours.Queue, lambda: ours.Queue(7), ours.LifoQueue, ours.PriorityQueue, ours.SimpleQueue]
+)
 def test_nothing_lost_or_doubled(make: Any) -> None:
     q, out, count = make(), [], 1500
 
@@ -370,7 +380,9 @@ def test_shutdown_wakes_all(lib: Any) -> None:
         except lib.ShutDown:
             out.append("shut")
 
-    threads = [threading.Thread(target=run, args=(c,)) for c in (empty.get, lambda: full.put(1)) for _ in range(2)]
+    threads = [
+        threading.Thread(target=run, args=(c,)) for c in (empty.get, lambda: full.put(1)) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     while len(empty.not_empty._waiters) + len(full.not_full._waiters) < 4:

@@ -8,9 +8,8 @@ import threading as std
 import weakref
 from typing import Any
 
-import pytest
-
 import manyhands.threading as ours
+import pytest
 
 BOTH = pytest.mark.parametrize("lib", [ours, std], ids=["ours", "stdlib"])
 

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 import manyhands
 import manyhands.queue as queue
 import manyhands.threading as threading
+import pytest
 from manyhands.threading import Outcome, Thread, ThreadState
 
 LONG = 30
@@ -516,6 +515,9 @@ def test_daemons_in_a_wait_let_the_process_end(make: Any) -> None:
         "print('end')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, os.path.dirname(__file__), name], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, os.path.dirname(__file__), name],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")

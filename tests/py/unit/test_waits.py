@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 import manyhands.queue as queue
 import manyhands.threading as threading
+import pytest
 
 
 class Rang(Exception):
@@ -186,7 +185,9 @@ def test_condition_takes_its_lock_back_before_a_handlers_exception(alarm: Any) -
 
 
 @EVERY
-@pytest.mark.parametrize(("timeout", "error"), [(math.nan, ValueError), (1e10, OverflowError), ("1", TypeError)])
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(math.nan, ValueError), (1e10, OverflowError), ("1", TypeError)]
+)
 def test_bad_timeouts(make: Any, timeout: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         make()(timeout=timeout)
@@ -257,7 +258,9 @@ print("done")
 """
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="interpreters with a GIL of their own came with Python 3.12")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="interpreters with a GIL of their own came with Python 3.12"
+)
 def test_in_interpreters_with_their_own_gil() -> None:
     done = subprocess.run([sys.executable, "-c", INTERPRETERS], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
