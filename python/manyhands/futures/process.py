@@ -28,6 +28,9 @@ _BATCH = 64  # results taken at once
 _SETTLE = 0.2  # seconds after which a task that nobody has is taken for lost with the worker that died
 
 
+BROKEN = "a worker could not be set up: the executor runs no more tasks"
+
+
 class _Task:
     """One submitted call."""
 
@@ -147,10 +150,10 @@ class _Engine:
             task.future.set_result(value)
 
     def break_down(self, error: BaseException) -> None:
-        """A worker could not be set up: nothing will ever run."""
+        """A worker could not be set up, or not be started: nothing will ever run."""
         self.broken = True
         for task in self.pending.values():
-            broken = _std.BrokenProcessPool("a worker's initializer failed: the executor runs no more tasks")
+            broken = _std.BrokenProcessPool(BROKEN)
             broken.__cause__ = error
             if task.future.running() or task.future.set_running_or_notify_cancel():
                 task.future.set_exception(broken)
@@ -162,6 +165,15 @@ class _Engine:
     # ---- the collector's thread
 
     def collect(self) -> None:
+        """The thread's life. What goes wrong here (no more processes can be started, say) fails what is pending."""
+        try:
+            self.collect_all()
+        except BaseException as error:
+            with self.lock:
+                self.break_down(error)
+            self.end()
+
+    def collect_all(self) -> None:
         """Take results, feed tasks, bury and replace workers, until all is done and the executor is closed."""
         while True:
             ready = _mp_connection.wait(
@@ -289,7 +301,7 @@ if available:
             raises here."""
             engine = self._engine
             if engine is not None and engine.broken:
-                raise _std.BrokenProcessPool("a worker's initializer failed: the executor runs no more tasks")
+                raise _std.BrokenProcessPool(BROKEN)
             if engine is None or engine.closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             future = stdlib_of("concurrent.futures").Future()

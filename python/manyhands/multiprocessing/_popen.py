@@ -13,6 +13,25 @@ from manyhands._impl import core
 __all__ = ["popen"]
 
 
+class _Ended:
+    """In place of the core's handle, for a child that had ended before it could be looked at."""
+
+    def pause(self, timeout: float | None) -> bool:
+        raise ValueError("the process has ended: it cannot be paused")
+
+    def resume(self) -> None:
+        """Nothing to resume."""
+
+    def state(self) -> str:
+        return "finished"
+
+    def cpu_time(self) -> float:
+        raise ValueError("the CPU time of this process is not known any more")
+
+    def memory(self) -> int:
+        return 0
+
+
 class Launch:
     """Mixed into the start methods' Popen classes: a place in the arena, and the core's handle of the child."""
 
@@ -25,10 +44,18 @@ class Launch:
         try:
             super()._launch(process_obj)  # type: ignore[misc]
         except BaseException:
-            core.arena_unreserve(place)
+            if place is not None:
+                core.arena_unreserve(place)
             raise
-        core.arena_settle(place, self.pid)
-        self.control = core.ProcessControl(self.pid, place)
+        try:
+            if place is not None:  # None: more processes than places, this one goes without
+                core.arena_settle(place, self.pid)
+            self.control = core.ProcessControl(self.pid, place)
+        except ProcessLookupError:
+            # A fork server's child is not ours: when it ends at once, the server may have buried it by now.
+            if place is not None:
+                core.arena_unreserve(place)
+            self.control = _Ended()
 
     def terminate(self) -> None:
         """SIGTERM; a paused process goes on, to end."""
