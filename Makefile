@@ -54,8 +54,7 @@ format: ## rewrite C and Python files in the project's format
 
 .PHONY: sanitize
 sanitize: ## the C tests under ASan with UBSan, then under TSan
-	@$(SETUP) sanitize address,undefined
-	@$(SETUP) sanitize thread
+	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; exit $$rc
 
 .PHONY: wheel
 wheel: ## a wheel in dist/, as pip would build it
