@@ -55,6 +55,7 @@ class _Engine:
         self.sent: set[int] = set()  # in the channel or with a worker
         self.numbers = 0
         self.closing = self.broken = False
+        self.broken_by: BaseException | None = None
         self.asked_to_end = 0
         self.suspects = 0.0  # since when tasks may be lost; 0: none are
         self.executor: Any = None  # a weak reference
@@ -116,6 +117,9 @@ class _Engine:
             number = self.numbers
         task = _Task(future, message_of(number, call))
         with self.lock:
+            if self.broken_by is not None:  # it broke while this call was on its way in
+                self.tell_broken(future)
+                return
             self.pending[number] = task
             self.waiting.append(number)
             self.feed()
@@ -152,15 +156,20 @@ class _Engine:
     def break_down(self, error: BaseException) -> None:
         """A worker could not be set up, or not be started: nothing will ever run."""
         self.broken = True
+        self.broken_by = error
         for task in self.pending.values():
-            broken = _std.BrokenProcessPool(BROKEN)
-            broken.__cause__ = error
-            if task.future.running() or task.future.set_running_or_notify_cancel():
-                task.future.set_exception(broken)
+            self.tell_broken(task.future)
         self.pending.clear()
         self.waiting.clear()
         self.sent.clear()
         self.closing = True
+
+    def tell_broken(self, future: Any) -> None:
+        """This call will never run."""
+        broken = _std.BrokenProcessPool(BROKEN)
+        broken.__cause__ = self.broken_by
+        if future.running() or future.set_running_or_notify_cancel():
+            future.set_exception(broken)
 
     # ---- the collector's thread
 
