@@ -1,7 +1,7 @@
 """python -m bench [--only GLOB ...] [--json PATH] [--pairs N] | --check FILE | --list
 
-Each row names an operation. Ours and its peer are timed in turn, in the workers themselves, and the ratio is taken pair by
-pair: machines drift, ratios within one run do not. `--check FILE` prints the rows of a JSON result that are behind
+Each row names an operation. Ours and its peer are timed in turn, in the workers themselves, and the ratio is taken pair
+by pair: machines drift, ratios within one run do not. `--check FILE` prints the rows of a JSON result that are behind
 their goal and exits with 1 if there are any.
 """
 
@@ -14,9 +14,12 @@ from bench import report, runner
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], metavar="GLOB", help="row names, * allowed; may be given again")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="GLOB", help="row names, * allowed; may be given again"
+    )
     parser.add_argument("--json", metavar="PATH", help="write the figures there, too")
     parser.add_argument("--pairs", type=int, default=9, help="pairs of samples per row (default %(default)s)")
     parser.add_argument("--check", metavar="FILE", help="judge a JSON result instead of measuring")
@@ -26,7 +29,9 @@ def main() -> int:
         return report.check(options.check, options.only)
     rows = runner.select(options.only)
     if not rows:
-        print(f"bench: no row is called {' or '.join(options.only)}; --list prints their names", file=sys.stderr)
+        print(
+            f"bench: no row is called {' or '.join(options.only)}; --list prints their names", file=sys.stderr
+        )
         return 2
     if options.list:
         print("\n".join(row.name for row in rows))

@@ -11,8 +11,8 @@ import platform
 import sys
 from collections.abc import Iterable
 
-from bench.runner import GOALS, Result
 from bench.reasons import REASONS
+from bench.runner import GOALS, Result
 
 __all__ = ["check", "show", "write"]
 
@@ -27,16 +27,21 @@ def _duration(ns: float) -> str:
 def show(results: Iterable[Result]) -> list[Result]:
     """Print each row as it comes; a row behind its goal gets a line that says why. The rows."""
     gil = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", no GIL"
-    print(f"CPython {platform.python_version()}{gil}, {len(os.sched_getaffinity(0))} cores. "
-          "Ratio: peer's time / ours, median of pairs [lowest, highest].\n")
+    print(
+        f"CPython {platform.python_version()}{gil}, {len(os.sched_getaffinity(0))} cores. "
+        "Ratio: peer's time / ours, median of pairs [lowest, highest].\n"
+    )
     print(f"{'row':28} {'ours':>9} {'peer':>9} {'ratio':>8} {'':17} {'goal':>6}  peer")
     shown = []
     for r in results:
         goal = "" if r.goal is None else f"{r.goal:g}x"
         behind = r.goal is not None and r.ratio < r.goal
         spread = f"[{r.ratio_low:.3g}, {r.ratio_high:.3g}]"
-        print(f"{r.name:28} {_duration(r.ours_ns):>9} {_duration(r.peer_ns):>9} {r.ratio:>7.3g}x {spread:17} {goal:>6}  "
-              f"{r.peer}{'   BEHIND' if behind else ''}", flush=True)
+        print(
+            f"{r.name:28} {_duration(r.ours_ns):>9} {_duration(r.peer_ns):>9} {r.ratio:>7.3g}x {spread:17} {goal:>6}  "
+            f"{r.peer}{'   BEHIND' if behind else ''}",
+            flush=True,
+        )
         if behind:
             print(f"    {REASONS.get(r.name, 'not explained yet')}", flush=True)
         shown.append(r)

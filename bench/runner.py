@@ -1,8 +1,8 @@
 """Rows, sides and pairs: how a figure comes about.
 
-A row is a function `build(side)` that prepares its operation with the modules of one side and returns `run(n)`, which does
-the operation n times and returns the nanoseconds that took, timed where the work is done. Both sides are built by the
-same function, so that what differs is the library alone.
+A row is a function `build(side)` that prepares its operation with the modules of one side and returns `run(n)`, which
+does the operation n times and returns the nanoseconds that took, timed where the work is done. Both sides are built
+by the same function, so that what differs is the library alone.
 """
 
 from __future__ import annotations
@@ -83,8 +83,12 @@ def timed(operation: Callable[[], Any]) -> Run:
 
 
 def _side(package: str) -> types.SimpleNamespace:
-    names = {"threading": "threading", "queue": "queue", "multiprocessing": "multiprocessing",
-             "futures": "futures" if package else "concurrent.futures"}
+    names = {
+        "threading": "threading",
+        "queue": "queue",
+        "multiprocessing": "multiprocessing",
+        "futures": "futures" if package else "concurrent.futures",
+    }
     side = {k: importlib.import_module(f"manyhands.{v}" if package else v) for k, v in names.items()}
     return types.SimpleNamespace(ours=bool(package), **side)
 
@@ -152,5 +156,13 @@ def measure(row: Row, pairs: int) -> Result:
 def result(name: str, peer: str, samples: list[tuple[float, float]]) -> Result:
     """The figures of a row from its pairs (ours, peer), ns per operation."""
     ratios = sorted(p / o for o, p in samples)
-    return Result(name, peer, statistics.median(o for o, _ in samples), statistics.median(p for _, p in samples),
-                  statistics.median(ratios), ratios[0], ratios[-1], GOALS.get(name))
+    return Result(
+        name,
+        peer,
+        statistics.median(o for o, _ in samples),
+        statistics.median(p for _, p in samples),
+        statistics.median(ratios),
+        ratios[0],
+        ratios[-1],
+        GOALS.get(name),
+    )

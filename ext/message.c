@@ -6,7 +6,7 @@
 
 #include "block.h"
 
-#define TO_BLOCK 32768        /* bytes from which a payload goes to a block of the arena instead of the ring */
+#define TO_BLOCK 32768 /* bytes from which a payload goes to a block of the arena instead of the ring */
 #define WITHOUT_GIL (1 << 18) /* copies from this size on are made detached */
 
 static void copy(void *to, const void *from, size_t size)
@@ -15,8 +15,7 @@ static void copy(void *to, const void *from, size_t size)
         memcpy(to, from, size);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS
-    memcpy(to, from, size);
+    Py_BEGIN_ALLOW_THREADS memcpy(to, from, size);
     Py_END_ALLOW_THREADS
 }
 
@@ -379,7 +378,8 @@ PyObject *message_bytes(ext_state *state, const char *data, size_t size, uint32_
         return PyBytes_FromStringAndSize(data, (Py_ssize_t) size);
     }
     PyObject *value = message_unpack(state, data, size, tag);
-    PyObject *bytes = value == NULL ? NULL : PyObject_CallFunctionObjArgs(state->ref[EXT_DUMPS], value, Py_True, NULL);
+    PyObject *bytes =
+        value == NULL ? NULL : PyObject_CallFunctionObjArgs(state->ref[EXT_DUMPS], value, Py_True, NULL);
     Py_XDECREF(value);
     return bytes;
 }

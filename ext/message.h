@@ -7,12 +7,12 @@
 #include "manyhands/arena.h"
 #include "manyhands/channel.h"
 
-enum message_kind { /* the tag of a message */
-    MESSAGE_RAW,    /* the bytes that the user gave to send_bytes */
-    MESSAGE_INLINE, /* codec.h */
-    MESSAGE_PICKLE, /* a pickle */
-    MESSAGE_BLOCKS, /* message_block records (their number first), then a pickle; all its buffers lie in blocks */
-    MESSAGE_BYTES   /* one message_block: a large bytes object */
+enum message_kind {                 /* the tag of a message */
+                    MESSAGE_RAW,    /* the bytes that the user gave to send_bytes */
+                    MESSAGE_INLINE, /* codec.h */
+                    MESSAGE_PICKLE, /* a pickle */
+                    MESSAGE_BLOCKS, /* message_block records (their number first), then a pickle; all its buffers lie in blocks */
+                    MESSAGE_BYTES /* one message_block: a large bytes object */
 };
 
 typedef struct message_block { /* a stretch of a block of the arena, which a parcel keeps alive */
@@ -24,8 +24,8 @@ typedef struct message_out { /* a message ready to be put */
     mh_part part[3];
     size_t parts;
     uint32_t tag;
-    codec_buffer head;     /* the inline encoding, or the block records */
-    PyObject *pickle;      /* owns the bytes of a part */
+    codec_buffer head; /* the inline encoding, or the block records */
+    PyObject *pickle;  /* owns the bytes of a part */
     uint32_t block_count;
 } message_out;
 

@@ -9,9 +9,9 @@ typedef struct queue_object {
     mh_channel *channel;
     PyObject *weakrefs;
     Py_ssize_t maxsize;
-    unsigned long long name;         /* the same in every process that has this queue */
-    char closed;                     /* here; the others go on */
-    _Atomic(mh_message *) spare;     /* a message buffer between two gets */
+    unsigned long long name;     /* the same in every process that has this queue */
+    char closed;                 /* here; the others go on */
+    _Atomic(mh_message *) spare; /* a message buffer between two gets */
 } queue_object;
 
 static _Atomic(unsigned) queues_made;
@@ -38,7 +38,8 @@ static PyObject *raise_code(queue_object *self, int rc)
         return PyErr_Format(PyExc_ValueError, "Queue %R is closed", self);
     case -ENOMEM:
     case -EMSGSIZE:
-        PyErr_SetString(PyExc_MemoryError, "the queue has reached its limit of bytes: nobody takes what is put");
+        PyErr_SetString(PyExc_MemoryError,
+                        "the queue has reached its limit of bytes: nobody takes what is put");
         return NULL;
     default:
         ext_raise_code(NULL, rc);
@@ -56,7 +57,8 @@ typedef struct put_args {
 static int wait_put(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
 {
     put_args *args = object;
-    return mh_channel_put(args->channel, args->message->part, args->message->parts, args->message->tag, deadline, NULL);
+    return mh_channel_put(args->channel, args->message->part, args->message->parts, args->message->tag,
+                          deadline, NULL);
 }
 
 static int put_packed(queue_object *self, message_out *message, mh_deadline deadline)
@@ -103,8 +105,8 @@ static PyObject *queue_put(queue_object *self, PyObject *const *args, Py_ssize_t
     const ext_signature signature = {"put", 1, 3, 3, {"obj", "block", "timeout"}};
     PyObject *given[3] = {NULL, NULL, NULL};
     mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[1], given[2], &deadline) < 0 ||
-        check_open(self) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        deadline_of(given[1], given[2], &deadline) < 0 || check_open(self) < 0) {
         return NULL;
     }
     int rc = put_one(self, given[0], deadline);
@@ -131,8 +133,8 @@ static int wait_run(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(w
 {
     run_args *run = object;
     size_t done = 0;
-    int rc = mh_channel_put_many(run->channel, run->part + run->done, run->count - run->done, MESSAGE_INLINE, deadline,
-                                 NULL, &done);
+    int rc = mh_channel_put_many(run->channel, run->part + run->done, run->count - run->done, MESSAGE_INLINE,
+                                 deadline, NULL, &done);
     run->done += done;
     return rc;
 }
@@ -140,7 +142,8 @@ static int wait_run(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(w
 static int put_run(queue_object *self, run_args *run, mh_deadline deadline)
 {
     int rc = wait_run(run, MH_AT_ONCE, NULL);
-    return rc == -ETIMEDOUT && deadline != MH_AT_ONCE ? ext_wait((PyObject *) self, wait_run, run, deadline) : rc;
+    return rc == -ETIMEDOUT && deadline != MH_AT_ONCE ? ext_wait((PyObject *) self, wait_run, run, deadline)
+                                                      : rc;
 }
 
 /* Encode items from `*next` on, as long as they are of the inline kind. */
@@ -189,13 +192,14 @@ static Py_ssize_t put_items(queue_object *self, PyObject *items, mh_deadline dea
     return rc == 0 || *full ? put : -1;
 }
 
-static PyObject *queue_put_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *queue_put_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
 {
     const ext_signature signature = {"put_many", 1, 3, 3, {"objs", "block", "timeout"}};
     PyObject *given[3] = {NULL, NULL, NULL};
     mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[1], given[2], &deadline) < 0 ||
-        check_open(self) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        deadline_of(given[1], given[2], &deadline) < 0 || check_open(self) < 0) {
         return NULL;
     }
     PyObject *items = PySequence_Fast(given[0], "put_many() takes an iterable");
@@ -289,8 +293,8 @@ static PyObject *queue_get(queue_object *self, PyObject *const *args, Py_ssize_t
     const ext_signature signature = {"get", 0, 2, 2, {"block", "timeout"}};
     PyObject *given[2] = {NULL, NULL};
     mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[0], given[1], &deadline) < 0 ||
-        check_open(self) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        deadline_of(given[0], given[1], &deadline) < 0 || check_open(self) < 0) {
         return NULL;
     }
     return get_one(self, deadline);
@@ -325,18 +329,20 @@ static PyObject *unpack_batch(ext_state *state, const mh_message *batch, size_t 
     return list;
 }
 
-static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
 {
     const ext_signature signature = {"get_many", 1, 3, 3, {"most", "block", "timeout"}};
     PyObject *given[3] = {NULL, NULL, NULL};
     mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || deadline_of(given[1], given[2], &deadline) < 0 ||
-        check_open(self) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        deadline_of(given[1], given[2], &deadline) < 0 || check_open(self) < 0) {
         return NULL;
     }
     Py_ssize_t most = PyLong_AsSsize_t(given[0]);
     if (most < 1) {
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "get_many() takes 1 or more, not %zd", most);
+        return PyErr_Occurred() ? NULL
+                                : PyErr_Format(PyExc_ValueError, "get_many() takes 1 or more, not %zd", most);
     }
     ext_state *state = ext_state_of(Py_TYPE(self));
     mh_message *message = state == NULL ? NULL : borrow(self);
@@ -357,7 +363,8 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
 
 static PyObject *queue_qsize(queue_object *self, PyObject *Py_UNUSED(ignored))
 {
-    return self->channel == NULL ? PyLong_FromLong(0) : PyLong_FromUnsignedLongLong(mh_channel_items(self->channel));
+    return self->channel == NULL ? PyLong_FromLong(0)
+                                 : PyLong_FromUnsignedLongLong(mh_channel_items(self->channel));
 }
 
 static PyObject *queue_empty(queue_object *self, PyObject *Py_UNUSED(ignored))
@@ -424,7 +431,8 @@ static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
     Py_ssize_t maxsize = given == NULL ? 0 : PyLong_AsSsize_t(given);
     if (maxsize < 0 || self->channel != NULL) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
+            PyErr_SetString(PyExc_ValueError,
+                            self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
         }
         return -1;
     }
@@ -463,31 +471,39 @@ static int queue_traverse(PyObject *self, visitproc visit, void *arg)
 static PyMethodDef queue_methods[] = {
     EXT_METHOD("put", queue_put, EXT_FASTCALL,
                "put($self, /, obj, block=True, timeout=None)\n--\n\n"
-               "Put an object in; once this returns it is there, whatever becomes of this process. queue.Full where there is "
+               "Put an object in; once this returns it is there, whatever becomes of this process. "
+               "queue.Full where there is "
                "no room within `timeout` seconds; what pickling raises where it cannot be pickled."),
-    EXT_METHOD("put_many", queue_put_many, EXT_FASTCALL,
-               "put_many($self, /, objs, block=True, timeout=None)\n--\n\n"
-               "Put several in, in order; how many went in before the time was up. queue.Full where none did."),
+    EXT_METHOD(
+        "put_many", queue_put_many, EXT_FASTCALL,
+        "put_many($self, /, objs, block=True, timeout=None)\n--\n\n"
+        "Put several in, in order; how many went in before the time was up. queue.Full where none did."),
     EXT_METHOD("get", queue_get, EXT_FASTCALL,
                "get($self, /, block=True, timeout=None)\n--\n\n"
                "Take the oldest object. queue.Empty where there is none within `timeout` seconds."),
     EXT_METHOD("get_many", queue_get_many, EXT_FASTCALL,
                "get_many($self, /, most, block=True, timeout=None)\n--\n\n"
-               "Wait for one object, then take what is there, at most `most`. A list. queue.Empty where there is none."),
-    EXT_METHOD("qsize", queue_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nHow many objects are in it; exact."),
+               "Wait for one object, then take what is there, at most `most`. A list. queue.Empty where "
+               "there is none."),
+    EXT_METHOD("qsize", queue_qsize, METH_NOARGS,
+               "qsize($self, /)\n--\n\nHow many objects are in it; exact."),
     EXT_METHOD("empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nIs there none?"),
     EXT_METHOD("full", queue_full, METH_NOARGS, "full($self, /)\n--\n\nAre there maxsize?"),
     EXT_METHOD("close", queue_close, METH_NOARGS, "close($self, /)\n--\n\nThis process uses it no more."),
     EXT_METHOD("fileno", queue_fileno, METH_NOARGS,
-               "fileno($self, /)\n--\n\nA descriptor that is readable while objects are there, for select and asyncio."),
+               "fileno($self, /)\n--\n\nA descriptor that is readable while objects are there, for select "
+               "and asyncio."),
     EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),
-    EXT_METHOD("_attach", queue_attach, METH_VARARGS, "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
+    EXT_METHOD("_attach", queue_attach, METH_VARARGS,
+               "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef queue_members[] = {
-    {"_closed", Py_T_BOOL, offsetof(queue_object, closed), Py_READONLY, PyDoc_STR("Was close() called here?")},
-    {"_maxsize", Py_T_PYSSIZET, offsetof(queue_object, maxsize), Py_READONLY, PyDoc_STR("maxsize; 0: no limit.")},
+    {"_closed", Py_T_BOOL, offsetof(queue_object, closed), Py_READONLY,
+     PyDoc_STR("Was close() called here?")},
+    {"_maxsize", Py_T_PYSSIZET, offsetof(queue_object, maxsize), Py_READONLY,
+     PyDoc_STR("maxsize; 0: no limit.")},
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(queue_object, weakrefs), Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -77,7 +77,8 @@ static PyObject *end_send_bytes(end_object *self, PyObject *buffer)
     }
     mh_part part = {view.buf, (size_t) view.len};
     send_args args = {self->pipe, &part, 1, MESSAGE_RAW};
-    int rc = view.len >= 65536 ? ext_wait((PyObject *) self, wait_send, &args, MH_FOREVER) : send_parts(self, &args);
+    int rc = view.len >= 65536 ? ext_wait((PyObject *) self, wait_send, &args, MH_FOREVER)
+                               : send_parts(self, &args);
     PyBuffer_Release(&view);
     if (rc < 0) {
         return raise_code(rc);
@@ -129,7 +130,8 @@ static PyObject *receive(end_object *self, opener open)
         }
         value = rc < 0 ? NULL : open(state, message->data, message->size, message->tag);
     } while (rc >= 0 && value == NULL && !PyErr_Occurred());
-    if (message->room > ((size_t) 1 << 20)) { /* a large message's memory is not kept for the next small one */
+    if (message->room >
+        ((size_t) 1 << 20)) { /* a large message's memory is not kept for the next small one */
         free_message(message);
     } else {
         free_message(atomic_exchange(&self->spare, message));
@@ -256,13 +258,17 @@ static void end_dealloc(end_object *self)
 
 static PyMethodDef end_methods[] = {
     EXT_METHOD("send", end_send, METH_O, "send($self, obj, /)\n--\n\nSend an object."),
-    EXT_METHOD("send_bytes", end_send_bytes, METH_O, "send_bytes($self, buffer, /)\n--\n\nSend the bytes of a buffer."),
+    EXT_METHOD("send_bytes", end_send_bytes, METH_O,
+               "send_bytes($self, buffer, /)\n--\n\nSend the bytes of a buffer."),
     EXT_METHOD("recv", end_recv, METH_NOARGS, "recv($self, /)\n--\n\nThe next object; EOFError at the end."),
-    EXT_METHOD("recv_bytes", end_recv_bytes, METH_NOARGS, "recv_bytes($self, /)\n--\n\nThe next message as bytes."),
+    EXT_METHOD("recv_bytes", end_recv_bytes, METH_NOARGS,
+               "recv_bytes($self, /)\n--\n\nThe next message as bytes."),
     EXT_METHOD("poll", end_poll, METH_O, "poll($self, timeout, /)\n--\n\nIs there a message, or the end?"),
     EXT_METHOD("close", end_close, METH_NOARGS, "close($self, /)\n--\n\nClose this end in this process."),
-    EXT_METHOD("handle", end_handle, METH_NOARGS, "handle($self, /)\n--\n\n(segment fd, socket fd, side, duplex)"),
-    EXT_METHOD("select_fd", end_select_fd, METH_NOARGS, "select_fd($self, /)\n--\n\nA descriptor to select on."),
+    EXT_METHOD("handle", end_handle, METH_NOARGS,
+               "handle($self, /)\n--\n\n(segment fd, socket fd, side, duplex)"),
+    EXT_METHOD("select_fd", end_select_fd, METH_NOARGS,
+               "select_fd($self, /)\n--\n\nA descriptor to select on."),
     EXT_METHOD("_attach", end_attach, METH_VARARGS | METH_CLASS,
                "_attach($type, segment, socket, side, duplex, /)\n--\n\nThe same end in another process."),
     EXT_METHOD("_pair", end_pair, METH_O | METH_CLASS, "_pair($type, duplex, /)\n--\n\nTwo connected ends."),

@@ -100,15 +100,19 @@ static PyObject *control_memory(control_object *self, PyObject *Py_UNUSED(ignore
 {
     uint64_t bytes = 0;
     int rc = mh_process_memory(&self->process, &bytes);
-    return rc < 0 && rc != MH_E_STATE && rc != -ESRCH ? state_error(rc, "") : PyLong_FromUnsignedLongLong(bytes);
+    return rc < 0 && rc != MH_E_STATE && rc != -ESRCH ? state_error(rc, "")
+                                                      : PyLong_FromUnsignedLongLong(bytes);
 }
 
 static PyMethodDef control_methods[] = {
-    EXT_METHOD("pause", control_pause, METH_O, "pause($self, timeout, /)\n--\n\nStop it; False where time was up."),
+    EXT_METHOD("pause", control_pause, METH_O,
+               "pause($self, timeout, /)\n--\n\nStop it; False where time was up."),
     EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet it go on."),
     EXT_METHOD("state", control_state, METH_NOARGS, "state($self, /)\n--\n\nnew, running, ... finished."),
-    EXT_METHOD("cpu_time", control_cpu_time, METH_NOARGS, "cpu_time($self, /)\n--\n\nSeconds, user and system."),
-    EXT_METHOD("memory", control_memory, METH_NOARGS, "memory($self, /)\n--\n\nBytes (PSS); 0 once it has ended."),
+    EXT_METHOD("cpu_time", control_cpu_time, METH_NOARGS,
+               "cpu_time($self, /)\n--\n\nSeconds, user and system."),
+    EXT_METHOD("memory", control_memory, METH_NOARGS,
+               "memory($self, /)\n--\n\nBytes (PSS); 0 once it has ended."),
     {NULL, NULL, 0, NULL},
 };
 
@@ -156,7 +160,9 @@ static PyObject *arena_settle(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "Ii:arena_settle", &place, &pid)) {
         return NULL;
     }
-    int rc = mh_arena_peek() == NULL ? 0 : mh_arena_settle(mh_arena_peek(), place, pid == 0 ? (int) getpid() : pid);
+    int rc = mh_arena_peek() == NULL
+                 ? 0
+                 : mh_arena_settle(mh_arena_peek(), place, pid == 0 ? (int) getpid() : pid);
     return rc < 0 && rc != MH_E_LOST && rc != MH_E_STATE ? state_error(rc, "") : Py_NewRef(Py_None);
 }
 
@@ -192,15 +198,21 @@ static PyObject *arena_usage(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
 }
 
 static PyMethodDef arena_methods[] = {
-    EXT_METHOD("arena_reserve", arena_reserve, METH_NOARGS,
-               "arena_reserve($module, /)\n--\n\nA place for a child about to start; None where all are taken."),
-    EXT_METHOD("arena_unreserve", arena_unreserve, METH_O, "arena_unreserve($module, place, /)\n--\n\nIt did not start."),
+    EXT_METHOD(
+        "arena_reserve", arena_reserve, METH_NOARGS,
+        "arena_reserve($module, /)\n--\n\nA place for a child about to start; None where all are taken."),
+    EXT_METHOD("arena_unreserve", arena_unreserve, METH_O,
+               "arena_unreserve($module, place, /)\n--\n\nIt did not start."),
     EXT_METHOD("arena_settle", arena_settle, METH_VARARGS,
                "arena_settle($module, place, pid, /)\n--\n\nThe process at `place` is `pid`; 0: this one."),
-    EXT_METHOD("arena_fd", arena_fd, METH_NOARGS, "arena_fd($module, /)\n--\n\nThe arena's descriptor, for a child."),
-    EXT_METHOD("arena_join", arena_join, METH_VARARGS, "arena_join($module, fd, place, /)\n--\n\nJoin the parent's arena."),
-    EXT_METHOD("arena_usage", arena_usage, METH_NOARGS, "arena_usage($module, /)\n--\n\n(blocks in use, their bytes)"),
-    EXT_METHOD("block", block_new, METH_O, "block($module, size, /)\n--\n\nA new Block of `size` bytes, zero or not."),
+    EXT_METHOD("arena_fd", arena_fd, METH_NOARGS,
+               "arena_fd($module, /)\n--\n\nThe arena's descriptor, for a child."),
+    EXT_METHOD("arena_join", arena_join, METH_VARARGS,
+               "arena_join($module, fd, place, /)\n--\n\nJoin the parent's arena."),
+    EXT_METHOD("arena_usage", arena_usage, METH_NOARGS,
+               "arena_usage($module, /)\n--\n\n(blocks in use, their bytes)"),
+    EXT_METHOD("block", block_new, METH_O,
+               "block($module, size, /)\n--\n\nA new Block of `size` bytes, zero or not."),
     {NULL, NULL, 0, NULL},
 };
 

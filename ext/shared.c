@@ -133,7 +133,8 @@ void shared_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline)
+int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                mh_deadline *deadline)
 {
     const ext_signature signature = {function, 0, 2, 2, {"block", "timeout"}};
     PyObject *given[2] = {NULL, NULL};

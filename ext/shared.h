@@ -20,7 +20,8 @@ typedef struct shared_object { /* the head of every shared type */
 shared_object *shared_create(PyTypeObject *type, size_t size);
 
 /* `block=True, timeout=None` of the process-shared primitives: not blocking is MH_AT_ONCE, whatever the time-out. */
-int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, mh_deadline *deadline);
+int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                mh_deadline *deadline);
 
 void shared_dealloc(PyObject *self);
 /* place: (descriptor, slab id, offset), what another process needs. */

@@ -250,29 +250,37 @@ static PyObject *rlock_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssi
     return (PyObject *) self;
 }
 
-#define LOCK_METHODS(rebuild)                                                                                 \
-    EXT_METHOD("acquire", lock_acquire, EXT_FASTCALL,                                                         \
-               "acquire($self, /, block=True, timeout=None)\n--\n\n"                                          \
-               "Take the lock: True, or False where `timeout` seconds passed. OwnerDiedError where its owner died."), \
-    EXT_METHOD("release", lock_release, METH_NOARGS, "release($self, /)\n--\n\nGive the lock back."),         \
-    EXT_METHOD("recover", lock_recover, EXT_FASTCALL,                                                         \
-               "recover($self, /, timeout=None)\n--\n\n"                                                      \
-               "Take the lock, also where its owner died: what it guards may be half changed."),              \
-    EXT_METHOD("__enter__", lock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire()"),                 \
-    EXT_METHOD("__exit__", lock_exit, METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nrelease()"),           \
-    EXT_METHOD("_is_mine", lock_is_mine, METH_NOARGS, "_is_mine($self, /)\n--\n\nDoes this thread hold it?"), \
-    EXT_METHOD("_count", lock_count, METH_NOARGS, "_count($self, /)\n--\n\nHow often this process holds it."), \
-    EXT_METHOD("_get_value", lock_value, METH_NOARGS, "_get_value($self, /)\n--\n\n1 where it is free, else 0."), \
-    EXT_METHOD("_is_zero", lock_is_zero, METH_NOARGS, "_is_zero($self, /)\n--\n\nDoes anybody hold it?"),     \
-    EXT_METHOD("_rebuild", rebuild, METH_FASTCALL | METH_CLASS,                                               \
-               "_rebuild($type, fd, slab, offset, /)\n--\n\nThe same lock in another process."),              \
-    {NULL, NULL, 0, NULL}
+#define LOCK_METHODS(rebuild)                                                                             \
+    EXT_METHOD("acquire", lock_acquire, EXT_FASTCALL,                                                     \
+               "acquire($self, /, block=True, timeout=None)\n--\n\n"                                      \
+               "Take the lock: True, or False where `timeout` seconds passed. OwnerDiedError where its "  \
+               "owner died."),                                                                            \
+        EXT_METHOD("release", lock_release, METH_NOARGS, "release($self, /)\n--\n\nGive the lock back."), \
+        EXT_METHOD("recover", lock_recover, EXT_FASTCALL,                                                 \
+                   "recover($self, /, timeout=None)\n--\n\n"                                              \
+                   "Take the lock, also where its owner died: what it guards may be half changed."),      \
+        EXT_METHOD("__enter__", lock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire()"),         \
+        EXT_METHOD("__exit__", lock_exit, METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nrelease()"),   \
+        EXT_METHOD("_is_mine", lock_is_mine, METH_NOARGS,                                                 \
+                   "_is_mine($self, /)\n--\n\nDoes this thread hold it?"),                                \
+        EXT_METHOD("_count", lock_count, METH_NOARGS,                                                     \
+                   "_count($self, /)\n--\n\nHow often this process holds it."),                           \
+        EXT_METHOD("_get_value", lock_value, METH_NOARGS,                                                 \
+                   "_get_value($self, /)\n--\n\n1 where it is free, else 0."),                            \
+        EXT_METHOD("_is_zero", lock_is_zero, METH_NOARGS,                                                 \
+                   "_is_zero($self, /)\n--\n\nDoes anybody hold it?"),                                    \
+        EXT_METHOD("_rebuild", rebuild, METH_FASTCALL | METH_CLASS,                                       \
+                   "_rebuild($type, fd, slab, offset, /)\n--\n\nThe same lock in another process."),      \
+    {                                                                                                     \
+        NULL, NULL, 0, NULL                                                                               \
+    }
 
 static PyMethodDef lock_methods[] = {LOCK_METHODS(lock_rebuild)};
 static PyMethodDef rlock_methods[] = {LOCK_METHODS(rlock_rebuild)};
 
 static PyGetSetDef lock_getset[] = {
-    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."), NULL},
+    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."),
+     NULL},
     {"owner", (getter) lock_owner, NULL, PyDoc_STR("The owner's process id, or None."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -7,8 +7,8 @@
 
 #define CONDITION_WAITERS 1024 /* at once; more are refused with OSError */
 
-#define SHARED_MEMBERS(rebuild)                                                                        \
-    EXT_METHOD("_rebuild", rebuild, METH_FASTCALL | METH_CLASS,                                        \
+#define SHARED_MEMBERS(rebuild)                                 \
+    EXT_METHOD("_rebuild", rebuild, METH_FASTCALL | METH_CLASS, \
                "_rebuild($type, fd, slab, offset, /)\n--\n\nThe same object in another process.")
 
 static PyObject *done(int rc)
@@ -46,12 +46,14 @@ static PyObject *sem_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (value < 0 || most < 0 || value > (long) MH_SEM_MAX || most > (long) MH_SEM_MAX) {
-        return PyErr_Format(PyExc_ValueError, "the value of a semaphore is 0 to %u, not %ld", MH_SEM_MAX, value);
+        return PyErr_Format(PyExc_ValueError, "the value of a semaphore is 0 to %u, not %ld", MH_SEM_MAX,
+                            value);
     }
     shared_object *self = shared_create(type, sizeof(mh_sem));
     if (self != NULL && mh_sem_init(self->at, (uint32_t) value, (uint32_t) most, 0) < 0) {
         Py_DECREF(self);
-        return PyErr_Format(PyExc_ValueError, "a semaphore of at most %ld cannot begin with %ld", most, value);
+        return PyErr_Format(PyExc_ValueError, "a semaphore of at most %ld cannot begin with %ld", most,
+                            value);
     }
     return (PyObject *) self;
 }
@@ -65,7 +67,8 @@ static int take(shared_object *self, mh_deadline deadline)
 {
     int rc = mh_sem_try_acquire(self->at);
     if (rc == -EBUSY) {
-        return deadline == MH_AT_ONCE ? -ETIMEDOUT : ext_wait((PyObject *) self, wait_sem, self->at, deadline);
+        return deadline == MH_AT_ONCE ? -ETIMEDOUT
+                                      : ext_wait((PyObject *) self, wait_sem, self->at, deadline);
     }
     return rc;
 }
@@ -120,9 +123,11 @@ static PyObject *sem_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize
 }
 
 static PyMethodDef sem_methods[] = {
-    EXT_METHOD("acquire", sem_acquire, EXT_FASTCALL,
-               "acquire($self, /, block=True, timeout=None)\n--\n\nTake one: True, or False where time was up."),
-    EXT_METHOD("release", sem_release, METH_NOARGS, "release($self, /)\n--\n\nGive one; ValueError past the maximum."),
+    EXT_METHOD(
+        "acquire", sem_acquire, EXT_FASTCALL,
+        "acquire($self, /, block=True, timeout=None)\n--\n\nTake one: True, or False where time was up."),
+    EXT_METHOD("release", sem_release, METH_NOARGS,
+               "release($self, /)\n--\n\nGive one; ValueError past the maximum."),
     EXT_METHOD("__enter__", sem_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire()"),
     EXT_METHOD("__exit__", sem_exit, METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nrelease()"),
     EXT_METHOD("_get_value", sem_value, METH_NOARGS, "_get_value($self, /)\n--\n\nThe value at this moment."),
@@ -132,7 +137,8 @@ static PyMethodDef sem_methods[] = {
 };
 
 static PyGetSetDef sem_getset[] = {
-    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."), NULL},
+    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."),
+     NULL},
     {"maxvalue", sem_most, NULL, PyDoc_STR("The largest value."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -188,14 +194,16 @@ static PyMethodDef event_methods[] = {
     EXT_METHOD("is_set", event_is_set, METH_NOARGS, "is_set($self, /)\n--\n\nIs the flag set?"),
     EXT_METHOD("set", event_set, METH_NOARGS, "set($self, /)\n--\n\nSet the flag; who waits goes on."),
     EXT_METHOD("clear", event_clear, METH_NOARGS, "clear($self, /)\n--\n\nClear the flag."),
-    EXT_METHOD("wait", event_wait, EXT_FASTCALL,
-               "wait($self, /, timeout=None)\n--\n\nWait until the flag is set: True, or False where time was up."),
+    EXT_METHOD(
+        "wait", event_wait, EXT_FASTCALL,
+        "wait($self, /, timeout=None)\n--\n\nWait until the flag is set: True, or False where time was up."),
     SHARED_MEMBERS(event_rebuild),
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef place_getset[] = {
-    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."), NULL},
+    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -252,8 +260,9 @@ static PyObject *cond_wait(shared_object *self, PyObject *const *args, Py_ssize_
     }
     if ((PyObject *) Py_TYPE(given[0]) != state->ref[EXT_SHARED_LOCK_TYPE] &&
         (PyObject *) Py_TYPE(given[0]) != state->ref[EXT_SHARED_RLOCK_TYPE]) {
-        return PyErr_Format(PyExc_TypeError, "the lock of a condition between processes is a Lock or RLock of manyhands, not %R",
-                            given[0]);
+        return PyErr_Format(
+            PyExc_TypeError,
+            "the lock of a condition between processes is a Lock or RLock of manyhands, not %R", given[0]);
     }
     shared_lock *lock = (shared_lock *) given[0];
     if (!shared_lock_is_mine(lock)) {
@@ -291,9 +300,11 @@ static PyObject *cond_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssiz
 }
 
 static PyMethodDef cond_methods[] = {
-    EXT_METHOD("wait", cond_wait, EXT_FASTCALL,
-               "wait($self, /, lock, timeout=None)\n--\n\nRelease `lock`, wait to be notified, take it again."),
-    EXT_METHOD("notify", cond_notify, METH_O, "notify($self, n, /)\n--\n\nWake the first n who wait; -1: all."),
+    EXT_METHOD(
+        "wait", cond_wait, EXT_FASTCALL,
+        "wait($self, /, lock, timeout=None)\n--\n\nRelease `lock`, wait to be notified, take it again."),
+    EXT_METHOD("notify", cond_notify, METH_O,
+               "notify($self, n, /)\n--\n\nWake the first n who wait; -1: all."),
     EXT_METHOD("waiting", cond_waiting, METH_NOARGS, "waiting($self, /)\n--\n\nHow many wait."),
     SHARED_MEMBERS(cond_rebuild),
     {NULL, NULL, 0, NULL},
@@ -388,7 +399,8 @@ static int wait_barrier(void *object, mh_deadline deadline, ext_waiting *waiting
 {
     barrier_wait_args *args = object;
     args->waiting = waiting;
-    return mh_barrier_wait(args->barrier, args->action == NULL ? NULL : run_action, args, deadline, NULL, &args->index);
+    return mh_barrier_wait(args->barrier, args->action == NULL ? NULL : run_action, args, deadline, NULL,
+                           &args->index);
 }
 
 static int barrier_deadline(barrier_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -406,7 +418,8 @@ static int barrier_deadline(barrier_object *self, PyObject *const *args, Py_ssiz
     return timeout == Py_None ? 0 : ext_deadline(timeout, deadline);
 }
 
-static PyObject *barrier_wait(barrier_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *barrier_wait(barrier_object *self, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
 {
     mh_barrier *barrier = self->head.at;
     barrier_wait_args what = {barrier, self->action, NULL, 0};
@@ -469,7 +482,8 @@ static PyMethodDef barrier_methods[] = {
     EXT_METHOD("wait", barrier_wait, EXT_FASTCALL,
                "wait($self, /, timeout=None)\n--\n\nWait for the others; this party's number."),
     EXT_METHOD("_defaults", barrier_defaults, METH_VARARGS,
-               "_defaults($self, action, timeout, /)\n--\n\nWhat the last to arrive runs, and how long wait() waits."),
+               "_defaults($self, action, timeout, /)\n--\n\nWhat the last to arrive runs, and how long "
+               "wait() waits."),
     EXT_METHOD("reset", barrier_reset, METH_NOARGS, "reset($self, /)\n--\n\nWhole and empty again."),
     EXT_METHOD("abort", barrier_abort, METH_NOARGS, "abort($self, /)\n--\n\nBreak it."),
     SHARED_MEMBERS(barrier_rebuild),
@@ -477,7 +491,8 @@ static PyMethodDef barrier_methods[] = {
 };
 
 static PyGetSetDef barrier_getset[] = {
-    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."), NULL},
+    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."),
+     NULL},
     {"parties", barrier_parties, NULL, PyDoc_STR("How many have to come."), NULL},
     {"n_waiting", barrier_waiting, NULL, PyDoc_STR("How many are there."), NULL},
     {"broken", barrier_broken, NULL, PyDoc_STR("True where it is broken."), NULL},
@@ -486,17 +501,22 @@ static PyGetSetDef barrier_getset[] = {
 
 /* ---- types ----------------------------------------------------------------------------------------------------- */
 
-#define SHARED_TYPE(name, title, doc, make, methods, getset)                                                     \
-    static PyType_Slot name##_slots[] = {                                                                        \
-        {Py_tp_doc, (void *) (uintptr_t) doc}, {Py_tp_new, make},           {Py_tp_dealloc, shared_dealloc},     \
-        {Py_tp_methods, methods},              {Py_tp_getset, getset},      {0, NULL},                           \
-    };                                                                                                           \
-    static PyType_Spec name##_spec = {"manyhands._core." title, sizeof(shared_object), 0,                        \
+#define SHARED_TYPE(name, title, doc, make, methods, getset)                              \
+    static PyType_Slot name##_slots[] = {                                                 \
+        {Py_tp_doc, (void *) (uintptr_t) doc},                                            \
+        {Py_tp_new, make},                                                                \
+        {Py_tp_dealloc, shared_dealloc},                                                  \
+        {Py_tp_methods, methods},                                                         \
+        {Py_tp_getset, getset},                                                           \
+        {0, NULL},                                                                        \
+    };                                                                                    \
+    static PyType_Spec name##_spec = {"manyhands._core." title, sizeof(shared_object), 0, \
                                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, name##_slots};
 
 SHARED_TYPE(sem, "SharedSemaphore", "A semaphore between processes.", sem_new, sem_methods, sem_getset)
 SHARED_TYPE(event, "SharedEvent", "An event between processes.", event_new, event_methods, place_getset)
-SHARED_TYPE(cond, "SharedCondition", "The queue of a condition between processes.", cond_new, cond_methods, place_getset)
+SHARED_TYPE(cond, "SharedCondition", "The queue of a condition between processes.", cond_new, cond_methods,
+            place_getset)
 
 static PyType_Slot barrier_slots[] = {
     {Py_tp_doc, (void *) (uintptr_t) "A barrier between processes."},
@@ -510,7 +530,8 @@ static PyType_Slot barrier_slots[] = {
 };
 
 static PyType_Spec barrier_spec = {"manyhands._core.SharedBarrier", sizeof(barrier_object), 0,
-                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC, barrier_slots};
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC,
+                                   barrier_slots};
 
 int ext_shared_sync_ready(PyObject *module, ext_state *state)
 {

@@ -38,7 +38,9 @@ STANDARD = {
 PYTHON = {"Python.h", "structmember.h", "stdatomic.h"}
 # (file, header): why. Anything else is a finding.
 ALLOWED = {
-    ("ext/wait.c", "unistd.h"): "getpid(): whether the calling thread is the main one",
+    ("ext/mpqueue.c", "unistd.h"): "getpid(): part of a queue's name",
+    ("ext/process.c", "unistd.h"): "getpid(): what settles a forked child in its place",
+    ("ext/shared_lock.h", "unistd.h"): "getpid(): whether this process owns the lock",
 }
 OS_CONDITION = re.compile(r"__linux__|__GLIBC__|__GNU_LIBRARY__|__APPLE__|__FreeBSD__|_WIN32|__unix__")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.M)

@@ -112,7 +112,7 @@ int mh_os_memfd(const char *name, size_t size,
 int mh_os_map(int fd, size_t size, void **address); /* shared, readable and writable, no memory promised */
 int mh_os_map_private(size_t size, void **address); /* zeroed pages of this process */
 void mh_os_unmap(void *address, size_t size);
-int mh_os_discard_private(void *address, size_t size);    /* of such pages: given back, zeros when next read */
+int mh_os_discard_private(void *address, size_t size); /* of such pages: given back, zeros when next read */
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
 size_t mh_os_page(void);
 uint64_t mh_os_memory_limit(void); /* the smaller of free memory and what the cgroup leaves, bytes; never 0 */

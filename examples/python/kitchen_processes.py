@@ -92,7 +92,7 @@ def main():
         kitchen.orders.put(None)
     for cook in cooks:
         cook.join(timeout=10)
-    print(f"Closed. Ordered 100, cooked by " + " + ".join(f"{cook.name} {cook.meals}" for cook in cooks) + ".")
+    print("Closed. Ordered 100, cooked by " + " + ".join(f"{cook.name} {cook.meals}" for cook in cooks) + ".")
     assert sum(cook.meals for cook in cooks) == 100, "an order was lost or cooked twice"
 
 

@@ -87,8 +87,11 @@ def main():
     for cook in cooks:
         cook.join(timeout=10)
     total = sum(cook.meals for cook in cooks)
-    print(f"Closed. Ordered 100, counted {kitchen.meals}, cooked by "
-          + " + ".join(f"{cook.name} {cook.meals}" for cook in cooks) + ".")
+    print(
+        f"Closed. Ordered 100, counted {kitchen.meals}, cooked by "
+        + " + ".join(f"{cook.name} {cook.meals}" for cook in cooks)
+        + "."
+    )
     assert kitchen.meals == total == 100, "an order was lost or cooked twice"
 
 

@@ -66,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__ + ["threading", "queue", "multiprocessing", "futures", "__version__"])
+    return sorted([*__all__, "threading", "queue", "multiprocessing", "futures", "__version__"])

@@ -13,8 +13,17 @@ __all__ = ["Row", "survey"]
 
 # The submodules that programs import by name; the rest of multiprocessing's are its machinery.
 SUBMODULES = {
-    "multiprocessing": ("connection", "context", "managers", "pool", "process", "queues", "shared_memory",
-                        "sharedctypes", "synchronize"),
+    "multiprocessing": (
+        "connection",
+        "context",
+        "managers",
+        "pool",
+        "process",
+        "queues",
+        "shared_memory",
+        "sharedctypes",
+        "synchronize",
+    ),
     "concurrent.futures": ("thread", "process"),
 }
 
@@ -31,7 +40,10 @@ def survey() -> list[Row]:
     """A row for each public name, modules and names in alphabetical order within their module."""
     rows = []
     for root, target in ROOTS.items():
-        for module, std_name in [(target, root), *((f"{target}.{s}", f"{root}.{s}") for s in SUBMODULES.get(root, ()))]:
+        for module, std_name in [
+            (target, root),
+            *((f"{target}.{s}", f"{root}.{s}") for s in SUBMODULES.get(root, ())),
+        ]:
             rows.extend(_survey_module(module, std_name))
     return rows
 
@@ -39,8 +51,11 @@ def survey() -> list[Row]:
 def _survey_module(module: str, std_name: str) -> list[Row]:
     ours, std = importlib.import_module(module), stdlib_of(std_name)
     names = set(getattr(ours, "__all__", ())) | set(getattr(std, "__all__", ()))
-    return [Row(module, name, _is_ours(getattr(ours, name), getattr(std, name, None))) for name in sorted(names)
-            if hasattr(ours, name)]
+    return [
+        Row(module, name, _is_ours(getattr(ours, name), getattr(std, name, None)))
+        for name in sorted(names)
+        if hasattr(ours, name)
+    ]
 
 
 def _is_ours(value: Any, std_value: Any) -> bool:

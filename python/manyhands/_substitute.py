@@ -8,6 +8,7 @@ children are reached by a start-up folder on PYTHONPATH (``_start/sitecustomize.
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import os
 import sys
@@ -15,8 +16,6 @@ import types
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from typing import Any
-
-import _thread
 
 __all__ = ["install", "installed", "uninstall"]
 
@@ -93,7 +92,11 @@ def _initialising(goal: str) -> bool:
         if getattr(spec, "_initializing", False):
             lock = importlib._bootstrap._module_locks.get(goal)  # type: ignore[attr-defined]
             lock = lock and lock()
-            if lock is None or lock.owner in (None, me) or (isinstance(lock.owner, list) and me in lock.owner):
+            if (
+                lock is None
+                or lock.owner in (None, me)
+                or (isinstance(lock.owner, list) and me in lock.owner)
+            ):
                 return True
         goal = goal.rpartition(".")[0]
     return False

@@ -1,6 +1,6 @@
 """The exceptions that manyhands adds. Wherever the standard library has one, that very one is raised instead.
 
-Each also subclasses what existing handlers catch. ``WorkerDiedError`` is in ``manyhands.futures``: its base class is there.
+Each also subclasses what existing handlers catch. ``WorkerDiedError`` is in ``manyhands.futures``, with its base class.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ class OwnerDiedError(Error, OSError):
 
     def __init__(self, *args: Any) -> None:
         if not args:
-            args = ("the owner of this lock died while it held it; lock.recover() acquires it, "
-                    "and what it guards may be half changed",)
+            args = (
+                "the owner of this lock died while it held it; lock.recover() acquires it, "
+                "and what it guards may be half changed",
+            )
         if len(args) == 1:
             args = (errno.EOWNERDEAD, args[0])
         super().__init__(*args)
@@ -47,4 +49,4 @@ class RemoteError(Error):
 
 
 class ThreadExit(SystemExit):
-    """Raised inside a thread that was asked to terminate. A ``SystemExit``: ``except Exception`` does not swallow it."""
+    """Raised inside a thread that was asked to terminate. A ``SystemExit``: ``except Exception`` lets it pass."""

@@ -12,7 +12,7 @@ if typing.TYPE_CHECKING:
 
 _extra: tuple[str, ...] = ()
 if _impl.available:
-    from manyhands._impl.queue import (  # noqa: F401
+    from manyhands._impl.queue import (
         LifoQueue,
         PriorityQueue,
         Queue,

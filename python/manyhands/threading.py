@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 _extra: tuple[str, ...] = ()
 if _impl.available:
-    from manyhands._impl.threading import (  # noqa: F401
+    from manyhands._impl.threading import (
         Barrier,
         BoundedSemaphore,
         Condition,

@@ -1,7 +1,8 @@
 """How objects that have no inline encoding become messages: pickle, and cloudpickle where pickle cannot.
 
-The core calls `dumps` and `loads`, and raises the standard library's exceptions, which are bound here, too. Picklers are used again: making one costs as much as pickling a small dict. They
-are the standard library's `ForkingPickler`, so that what a program registered with it holds here, too.
+The core calls `dumps` and `loads`, and raises the standard library's exceptions, which are bound here, too. Picklers
+are used again: making one costs as much as pickling a small dict. They are the standard library's `ForkingPickler`, so
+that what a program registered with it holds here, too.
 """
 
 from __future__ import annotations

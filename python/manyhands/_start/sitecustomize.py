@@ -23,7 +23,9 @@ def _substitute() -> None:
 
         if importlib.util.find_spec("manyhands") is None:
             init = os.path.join(folder, "__init__.py")
-            spec = importlib.util.spec_from_file_location("manyhands", init, submodule_search_locations=[folder])
+            spec = importlib.util.spec_from_file_location(
+                "manyhands", init, submodule_search_locations=[folder]
+            )
             if spec is None or spec.loader is None or not os.path.exists(init):
                 return
             module = importlib.util.module_from_spec(spec)

@@ -11,14 +11,20 @@ __all__ = ["main"]
 
 # Command: (module, one line of help). A module has add_arguments(parser) and run(options) -> exit status.
 COMMANDS = {
-    "compare": ("manyhands.cli.compare", "threads or processes? measure it, on your function or on four built-in jobs"),
+    "compare": (
+        "manyhands.cli.compare",
+        "threads or processes? measure it, on your function or on four built-in jobs",
+    ),
     "run": ("manyhands.cli.run", "run an unmodified program with manyhands in place of the standard library"),
-    "status": ("manyhands.cli.status", "list which public names are manyhands' own and which the standard library's"),
+    "status": (
+        "manyhands.cli.status",
+        "list which public names are manyhands' own and which the standard library's",
+    ),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0, 1 where the work failed, 2 where the call was wrong, 130 on Ctrl-C."""
+    """Run one command; returns its exit status: 0, 1 if the work failed, 2 if the call was wrong, 130 on Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(given[0] if given else None)
     if given[:1] == ["run"] and given[1:2] not in (["-h"], ["--help"]):
@@ -38,7 +44,8 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     from manyhands import __version__
 
     parser = argparse.ArgumentParser(
-        prog="python -m manyhands", description="Threads, processes and everything between them.",
+        prog="python -m manyhands",
+        description="Threads, processes and everything between them.",
         epilog="python -m manyhands COMMAND --help tells more.",
     )
     parser.add_argument("--version", action="version", version=f"manyhands {__version__}")

@@ -19,13 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "MANYHANDS_COMPAT=strict asks for the standard library's behaviour where ours is better on purpose."
     )
     parser.add_argument(
-        "program", nargs=argparse.REMAINDER, help="a script, a folder or zip file with __main__.py, -m MODULE, or -c CODE"
+        "program",
+        nargs=argparse.REMAINDER,
+        help="a script, a folder or zip file with __main__.py, -m MODULE, or -c CODE",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     program = list(options.program)
-    if not program or program[0] in ("-m", "-c") and len(program) < 2:
+    if not program or (program[0] in ("-m", "-c") and len(program) < 2):
         print("manyhands run: nothing to run; give a SCRIPT, -m MODULE or -c CODE", file=sys.stderr)
         return 2
     from manyhands._substitute import install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -88,8 +89,15 @@ def _run(number: int, message: tuple[Any, ...]) -> tuple[Any, ...]:
         return _pack_exception(number, RAISED, error)
 
 
-def run_worker(tasks: Any, results: Any, table: Any, place: int, most: int | None,
-               initializer: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+def run_worker(
+    tasks: Any,
+    results: Any,
+    table: Any,
+    place: int,
+    most: int | None,
+    initializer: Callable[..., Any] | None,
+    arguments: tuple[Any, ...],
+) -> None:
     """Take tasks until told to end (None), after `most` tasks, or when the parent is gone.
 
     `table[place]` is the number of the task that this worker has taken: if it dies, that one is charged with it.
@@ -100,10 +108,9 @@ def run_worker(tasks: Any, results: Any, table: Any, place: int, most: int | Non
         except BaseException as error:
             results.put(_pack_exception(0, INITIALIZER_FAILED, error))
             return
-    try:
+    # Ctrl-C between two tasks: the parent gets it as well, and tells what it thinks of it
+    with contextlib.suppress(KeyboardInterrupt):
         _serve(tasks, results, table, place, most)
-    except KeyboardInterrupt:
-        pass  # Ctrl-C between two tasks: the parent gets it as well, and tells what it thinks of it
 
 
 def _serve(tasks: Any, results: Any, table: Any, place: int, most: int | None) -> None:
@@ -137,5 +144,5 @@ def _next_task(tasks: Any) -> Any:
             return tasks.get(timeout=_LOOK_FOR_PARENT)
         except empty:
             if parent is not None and not parent.is_alive():
-                sys.stderr = open(os.devnull, "w")
+                sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
                 return None

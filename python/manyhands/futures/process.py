@@ -68,8 +68,18 @@ class _Engine:
         for place in range(self.count):
             if place not in self.workers:
                 self.table[place] = 0
-                process = self.context.Process(target=_worker.run_worker, args=(
-                    self.tasks, self.results, self.table, place, self.most, self.initializer, self.initargs))
+                process = self.context.Process(
+                    target=_worker.run_worker,
+                    args=(
+                        self.tasks,
+                        self.results,
+                        self.table,
+                        place,
+                        self.most,
+                        self.initializer,
+                        self.initargs,
+                    ),
+                )
                 process.start()
                 self.workers[place] = process
 
@@ -93,8 +103,11 @@ class _Engine:
         task = self.pending.pop(number, None)
         self.sent.discard(number)
         if task is not None:
-            task.future.set_exception(WorkerDiedError(
-                f"the worker process {process.pid} died while it ran this task ({_cause(process.exitcode)})"))
+            task.future.set_exception(
+                WorkerDiedError(
+                    f"the worker process {process.pid} died while it ran this task ({_cause(process.exitcode)})"
+                )
+            )
 
     def look_for_lost(self) -> None:
         """A task that was sent, is not in the channel, and that no worker has: it went down with one that died."""
@@ -187,7 +200,8 @@ class _Engine:
         while True:
             ready = _mp_connection.wait(
                 [self.results.fileno(), self.wake.fileno(), *[p.sentinel for p in self.workers.values()]],
-                _SETTLE if self.suspects else None)
+                _SETTLE if self.suspects else None,
+            )
             with self.lock:
                 while self.wake.qsize():
                     self.wake.get()
@@ -275,9 +289,15 @@ if available:
         `WorkerDiedError` (a `BrokenProcessPool`) and is replaced; the other tasks and later ones run.
         """
 
-        def __init__(self, max_workers: int | None = None, mp_context: Any = None,
-                     initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = (), *,
-                     max_tasks_per_child: int | None = None) -> None:
+        def __init__(
+            self,
+            max_workers: int | None = None,
+            mp_context: Any = None,
+            initializer: Callable[..., Any] | None = None,
+            initargs: tuple[Any, ...] = (),
+            *,
+            max_tasks_per_child: int | None = None,
+        ) -> None:
             if max_workers is None:
                 max_workers = len(os.sched_getaffinity(0))
             if max_workers <= 0:
@@ -287,7 +307,9 @@ if available:
             context = _context(mp_context, max_tasks_per_child)
             self._max_workers = max_workers
             self._mp_context = context
-            self._engine: _Engine | None = _Engine(context, max_workers, max_tasks_per_child, initializer, initargs)
+            self._engine: _Engine | None = _Engine(
+                context, max_workers, max_tasks_per_child, initializer, initargs
+            )
             self._engine.executor = weakref.ref(self, _kicker(self._engine))
             self._started = False
 
@@ -364,8 +386,10 @@ if available:
         if given is None:
             return ours.get_context("spawn") if most is not None else ours.get_context()
         if most is not None and given.get_start_method(allow_none=False) == "fork":
-            raise ValueError("max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
-                             "supply a different mp_context.")
+            raise ValueError(
+                "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+                "supply a different mp_context."
+            )
         return ours.get_context(given.get_start_method())
 
 

@@ -17,9 +17,14 @@ if available:
     class ThreadPoolExecutor(_std.ThreadPoolExecutor):  # type: ignore[misc,name-defined]
         """Runs calls on a pool of threads: `submit`, `map`, `shutdown`. See `concurrent.futures.ThreadPoolExecutor`."""
 
-        def __init__(self, max_workers: int | None = None, thread_name_prefix: str = "",
-                     initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = (),
-                     **context: Any) -> None:
+        def __init__(
+            self,
+            max_workers: int | None = None,
+            thread_name_prefix: str = "",
+            initializer: Callable[..., Any] | None = None,
+            initargs: tuple[Any, ...] = (),
+            **context: Any,
+        ) -> None:
             super().__init__(max_workers, thread_name_prefix, initializer, initargs, **context)
             self._work_queue: Any = SimpleQueue()
             self._idle_semaphore = Semaphore(0)

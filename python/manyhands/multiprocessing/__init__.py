@@ -12,7 +12,12 @@ if available:
     from manyhands.multiprocessing import _contexts as context
 
     # The module's functions are the default context's methods, as in the standard library.
-    globals().update({name: getattr(context._default_context, name) for name in _std.__all__
-                      if hasattr(context._default_context, name)})
+    globals().update(
+        {
+            name: getattr(context._default_context, name)
+            for name in _std.__all__
+            if hasattr(context._default_context, name)
+        }
+    )
 
 facade(__name__, _std)

@@ -53,7 +53,9 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
         return Event(ctx=self.get_context())
 
-    def Barrier(self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None) -> Any:
+    def Barrier(
+        self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None
+    ) -> Any:
         """A barrier for processes."""
         from manyhands.multiprocessing._synchronize import Barrier
 
@@ -152,9 +154,21 @@ class DefaultContext(_std.DefaultContext, BaseContext):  # type: ignore[misc,nam
         return self._actual_context
 
 
-for _name in ("Pipe", "Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier", "Queue",
-              "JoinableQueue"):
-    setattr(DefaultContext, _name, getattr(BaseContext, _name))  # before the standard library's in the order of look-up
+for _name in (
+    "Pipe",
+    "Lock",
+    "RLock",
+    "Condition",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Event",
+    "Barrier",
+    "Queue",
+    "JoinableQueue",
+):
+    setattr(
+        DefaultContext, _name, getattr(BaseContext, _name)
+    )  # before the standard library's in the order of look-up
 
 _concrete_contexts = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
 _default_context = DefaultContext(_concrete_contexts[_std._default_context._default_context._name])

@@ -1,7 +1,7 @@
 """`Pipe`: two connected ends whose messages go through shared memory; the rest is the standard library's.
 
 An end is a `Connection` of the standard library's by type and by behaviour: `send`, `recv`, `send_bytes`,
-`recv_bytes`, `recv_bytes_into`, `poll`, `fileno`, `wait`; EOFError once the other end is closed or dead and all is read.
+`recv_bytes`, `recv_bytes_into`, `poll`, `fileno`, `wait`; EOFError once the other end is closed or dead and all read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
         self._end.send_bytes(buf)
 
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
-        """The next message as bytes; OSError, and the end is closed for reading, where it is longer than `maxlength`."""
+        """The next message as bytes; OSError, and the end is closed for reading, if it is longer than `maxlength`."""
         self._check_closed()
         self._check_readable()
         if maxlength is not None and maxlength < 0:
@@ -60,7 +60,7 @@ class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
         return message
 
     def recv_bytes_into(self, buf: Any, offset: int = 0) -> int:
-        """Put the next message into a writable buffer; its length. BufferTooShort, holding it, where it does not fit."""
+        """Put the next message into a writable buffer; its length. BufferTooShort, holding it, if it does not fit."""
         self._check_closed()
         self._check_readable()
         with memoryview(buf) as whole, whole.cast("B") as room:

@@ -69,7 +69,11 @@ _made: dict[str, Any] = {}
 def popen(method: str) -> Any:
     """The Popen class of a start method; the standard library's module is imported on first use, as it does itself."""
     if method not in _made:
-        module = {"fork": "popen_fork", "spawn": "popen_spawn_posix", "forkserver": "popen_forkserver"}[method]
+        module = {"fork": "popen_fork", "spawn": "popen_spawn_posix", "forkserver": "popen_forkserver"}[
+            method
+        ]
         std = stdlib_of(f"multiprocessing.{module}").Popen
-        _made[method] = type("Popen", (Launch, std), {"__module__": __name__, "__doc__": "One started child."})
+        _made[method] = type(
+            "Popen", (Launch, std), {"__module__": __name__, "__doc__": "One started child."}
+        )
     return _made[method]

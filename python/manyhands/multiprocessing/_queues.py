@@ -1,15 +1,14 @@
 """Queues between processes, in C: no feeder thread, and what `put` returned from is in the queue.
 
 Names and behaviour are the standard library's, with these differences: a value that cannot be pickled raises in `put`,
-not in a thread; an item is safe once `put` has returned, even if its producer is killed at once; `qsize()` and `empty()`
-are exact.
+not in a thread; an item is safe once `put` has returned, even if its producer is killed at once; `qsize()` and
+`empty()` are exact.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from manyhands._facade import stdlib_of
 from manyhands._impl import core, messages  # noqa: F401  # messages binds pickling to the core
 from manyhands.multiprocessing import _handles
 from manyhands.multiprocessing._synchronize import Condition, Semaphore
@@ -30,7 +29,11 @@ class Queue(core.MessageQueue):  # type: ignore[misc]
 
     def __getstate__(self) -> Any:
         fd, select_fd, name, maxsize = self._handle()
-        return _handles.send(self, fd, ("queue", name)), _handles.send(self, select_fd, ("bell", name)), maxsize
+        return (
+            _handles.send(self, fd, ("queue", name)),
+            _handles.send(self, select_fd, ("bell", name)),
+            maxsize,
+        )
 
     def __setstate__(self, state: Any) -> None:
         channel, bell, maxsize = state

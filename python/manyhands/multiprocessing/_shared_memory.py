@@ -1,7 +1,7 @@
 """`SharedMemory` whose readers do not destroy it.
 
-The standard library's resource tracker removes a block when any program that attached to it ends. Here only the creator is
-tracked: the block lives until it is unlinked, or until its creator's tree of processes is gone.
+The standard library's resource tracker removes a block when any program that attached to it ends. Here only the creator
+is tracked: the block lives until it is unlinked, or until its creator's tree of processes is gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
     `track`: have the block removed with its creator's tree of processes; those who attach are never tracked.
     """
 
-    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+    def __init__(
+        self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True
+    ) -> None:
         self._created = bool(create)
         if not create:
             self._attach(name, size)
@@ -54,7 +56,9 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
         """Remove the name; the memory goes with the last process that has it open. Once, by whichever process."""
         _std._posixshmem.shm_unlink(self._name)
         # The creator's tracker is known here and to its children, not to programs that merely attached.
-        if getattr(self, "_track", True) and self._created or not self._created and _process.parent_process():
+        if (getattr(self, "_track", True) and self._created) or (
+            not self._created and _process.parent_process()
+        ):
             _tracker.unregister(self._name, "shared_memory")
 
     def __reduce__(self) -> Any:

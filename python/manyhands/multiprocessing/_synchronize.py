@@ -221,8 +221,14 @@ class Barrier(_Shared):
 
     _core_type = core.SharedBarrier
 
-    def __init__(self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None, *,
-                 ctx: Any = None) -> None:
+    def __init__(
+        self,
+        parties: int,
+        action: Callable[[], Any] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: Any = None,
+    ) -> None:
         self._core = core.SharedBarrier(parties)
         self._action, self._timeout = action, timeout
         self._bind()

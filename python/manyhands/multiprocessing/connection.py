@@ -6,9 +6,9 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.connection")
 
 if available:
-    from manyhands.multiprocessing._pipe import (  # noqa: F401
+    from manyhands.multiprocessing._pipe import (
         Pipe,
         PipeConnection,
     )
 
-facade(__name__, _std, extra=('PipeConnection',))
+facade(__name__, _std, extra=("PipeConnection",))

@@ -6,7 +6,7 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.context")
 
 if available:
-    from manyhands.multiprocessing._contexts import (  # noqa: F401
+    from manyhands.multiprocessing._contexts import (
         BaseContext,
         DefaultContext,
         ForkContext,

@@ -6,7 +6,7 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.queues")
 
 if available:
-    from manyhands.multiprocessing._queues import (  # noqa: F401
+    from manyhands.multiprocessing._queues import (
         JoinableQueue,
         Queue,
     )

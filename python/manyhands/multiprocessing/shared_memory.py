@@ -6,6 +6,6 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.shared_memory")
 
 if available:
-    from manyhands.multiprocessing._shared_memory import SharedMemory  # noqa: F401
+    from manyhands.multiprocessing._shared_memory import SharedMemory
 
 facade(__name__, _std)

@@ -6,15 +6,15 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.synchronize")
 
 if available:
-    from manyhands.multiprocessing._synchronize import (  # noqa: F401
+    from manyhands.multiprocessing._synchronize import (
         Barrier,
         BoundedSemaphore,
         Condition,
         Event,
         Lock,
         RLock,
-        SemLock,
         Semaphore,
+        SemLock,
     )
 
-facade(__name__, _std, extra=('Barrier',))
+facade(__name__, _std, extra=("Barrier",))

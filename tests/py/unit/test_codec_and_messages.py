@@ -1,21 +1,25 @@
 """What goes into a queue comes out as it was: the inline encoding, pickle, cloudpickle, blocks."""
 
-import pytest
-
 import manyhands
+import pytest
 
 if not manyhands.compiled():
     pytest.skip("needs the compiled core", allow_module_level=True)
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-
-from manyhands import multiprocessing as mp  # noqa: E402
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from manyhands import multiprocessing as mp
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.tuples() | st.lists(inner, max_size=40).map(tuple) | st.lists(inner, max_size=5)
-    | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=60)
+    lambda inner: (
+        st.tuples()
+        | st.lists(inner, max_size=40).map(tuple)
+        | st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=60,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +39,33 @@ def test_any_plain_value_comes_back_equal_and_of_the_same_type(queue, value):
     assert back == value and type(back) is type(value) and repr(back) == repr(value)
 
 
-@pytest.mark.parametrize("value", [
-    2**63 - 1, -(2**63), 2**63, 2**200, -128, 127, 128, "\ud800", "é" * 20000, (((((1,),),),),), tuple(range(40)),
-    float("inf"), b"", b"x" * 32767, b"x" * 32768, b"x" * 3_000_000, "x" * 100_000, bytearray(b"abc"), frozenset({1}),
-    True, type("Sub", (int,), {})(5) + 0,
-], ids=lambda v: f"{type(v).__name__}-{str(v)[:12]}")
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**63 - 1,
+        -(2**63),
+        2**63,
+        2**200,
+        -128,
+        127,
+        128,
+        "\ud800",
+        "é" * 20000,
+        (((((1,),),),),),
+        tuple(range(40)),
+        float("inf"),
+        b"",
+        b"x" * 32767,
+        b"x" * 32768,
+        b"x" * 3_000_000,
+        "x" * 100_000,
+        bytearray(b"abc"),
+        frozenset({1}),
+        True,
+        type("Sub", (int,), {})(5) + 0,
+    ],
+    ids=lambda v: f"{type(v).__name__}-{str(v)[:12]}",
+)
 def test_edges(queue, value):
     back = through(queue, value)
     assert back == value and type(back) is type(value)

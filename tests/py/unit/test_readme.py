@@ -6,9 +6,8 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 import manyhands
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -40,7 +39,22 @@ def test_c_examples(tmp_path, name, said):
     if not build or not library.exists():
         pytest.skip("needs the build folder: make test")
     (tmp_path / "example.c").write_text(EXAMPLES[name])
-    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'include'}", "example.c",
-                    str(library), "-pthread", "-o", "example"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [
+            "cc",
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            f"-I{ROOT / 'include'}",
+            "example.c",
+            str(library),
+            "-pthread",
+            "-o",
+            "example",
+        ],
+        cwd=tmp_path,
+        check=True,
+    )
     done = subprocess.run([tmp_path / "example"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and said in done.stdout, done

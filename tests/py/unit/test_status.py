@@ -25,6 +25,13 @@ def test_every_public_name_of_the_stdlib_modules_is_listed():
 
 
 def test_the_command_prints_what_the_survey_found():
-    done = subprocess.run([sys.executable, "-m", "manyhands", "status", "--json"], capture_output=True, text=True,
-                          timeout=60, check=True)
-    assert [tuple(row.values()) for row in json.loads(done.stdout)] == [tuple(row) for row in _status.survey()]
+    done = subprocess.run(
+        [sys.executable, "-m", "manyhands", "status", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert [tuple(row.values()) for row in json.loads(done.stdout)] == [
+        tuple(row) for row in _status.survey()
+    ]

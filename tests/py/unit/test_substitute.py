@@ -5,9 +5,8 @@ import subprocess
 import sys
 import textwrap
 
-import pytest
-
 import manyhands
+import pytest
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(manyhands.__file__)))
 
@@ -26,7 +25,9 @@ def output(code, *prefix, **environment):
 
 
 def test_nothing_is_substituted_before_it_is_asked_for():
-    names = output("import manyhands, multiprocessing, queue; print(multiprocessing.__name__, queue.__name__)")
+    names = output(
+        "import manyhands, multiprocessing, queue; print(multiprocessing.__name__, queue.__name__)"
+    )
     assert names == ["multiprocessing", "queue"]
 
 
@@ -79,7 +80,9 @@ def test_a_child_finds_the_package_where_its_own_path_does_not():
 
 def test_the_users_own_sitecustomize_still_runs(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("print('hello from sitecustomize')\n")
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sitecustomize'], check=True)"
+    code = (
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sitecustomize'], check=True)"
+    )
     done = python("-m", "manyhands", "run", "-c", code, PYTHONPATH=os.pathsep.join([PACKAGE, str(tmp_path)]))
     assert done.stdout.count("hello from sitecustomize") == 2 and not done.stderr, done
 
@@ -87,7 +90,8 @@ def test_the_users_own_sitecustomize_still_runs(tmp_path):
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_of_every_start_method_are_substituted(tmp_path, method):
     script = tmp_path / "app.py"
-    script.write_text(textwrap.dedent("""
+    script.write_text(
+        textwrap.dedent("""
         import multiprocessing, sys
         def name(_):
             import multiprocessing
@@ -95,15 +99,18 @@ def test_children_of_every_start_method_are_substituted(tmp_path, method):
         if __name__ == "__main__":
             with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
                 print(pool.map(name, [0])[0])
-    """))
+    """)
+    )
     done = python("-m", "manyhands", "run", str(script), method)
     assert done.stdout.split() == ["manyhands.multiprocessing"], done
 
 
 def test_run_gives_a_script_what_the_interpreter_would(tmp_path):
     script = tmp_path / "app.py"
-    script.write_text("import sys, __main__\nprint(__name__, __file__, sys.argv[1:], sys.path[0])\n"
-                      "print(__main__.__dict__ is globals())\n")
+    script.write_text(
+        "import sys, __main__\nprint(__name__, __file__, sys.argv[1:], sys.path[0])\n"
+        "print(__main__.__dict__ is globals())\n"
+    )
     done = python("-m", "manyhands", "run", str(script), "-x", "--help")
     plain = python(str(script), "-x", "--help")
     assert done.stdout == plain.stdout and done.returncode == 0
@@ -117,13 +124,21 @@ def test_run_a_module(tmp_path):
 def test_run_passes_exit_status_and_exceptions_on(tmp_path):
     assert python("-m", "manyhands", "run", "-c", "raise SystemExit(7)").returncode == 7
     done = python("-m", "manyhands", "run", "-c", "1/0")
-    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr and "manyhands" not in done.stderr, done.stderr
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr and "manyhands" not in done.stderr, (
+        done.stderr
+    )
 
 
-@pytest.mark.parametrize("arguments, word", [
-    (["run"], "nothing to run"), (["run", "-m"], "nothing to run"), (["run", "/no/such.py"], "can't open file"),
-    (["nonsense"], "invalid choice"), ([], ""),
-])
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        (["run"], "nothing to run"),
+        (["run", "-m"], "nothing to run"),
+        (["run", "/no/such.py"], "can't open file"),
+        (["nonsense"], "invalid choice"),
+        ([], ""),
+    ],
+)
 def test_wrong_calls_exit_with_2(arguments, word):
     done = python("-m", "manyhands", *arguments)
     assert done.returncode == 2 and word in done.stderr
