@@ -9,14 +9,14 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing")
 
 if available:
-    from manyhands.multiprocessing import _contexts as context
+    from manyhands.multiprocessing import _contexts, context  # noqa: F401
 
     # The module's functions are the default context's methods, as in the standard library.
     globals().update(
         {
-            name: getattr(context._default_context, name)
+            name: getattr(_contexts._default_context, name)
             for name in _std.__all__
-            if hasattr(context._default_context, name)
+            if hasattr(_contexts._default_context, name)
         }
     )
 
