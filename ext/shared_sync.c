@@ -221,18 +221,31 @@ static PyObject *cond_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObjec
 typedef struct cond_wait_args {
     mh_cond *cond;
     mh_cond_ticket ticket;
+    int waited; /* what mh_cond_await said; 1 where it was never reached */
 } cond_wait_args;
 
 static int wait_cond(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
 {
     cond_wait_args *args = object;
-    return mh_cond_commit(args->cond, &args->ticket, deadline, NULL);
+    args->waited = mh_cond_await(args->cond, &args->ticket, deadline, NULL);
+    return args->waited;
 }
 
-/* The four steps of a wait; the lock is held again whatever they say. */
+/* Give the place in line back. Only now, with the lock held: had this process died before, its wake would have gone
+ * to the next. Where an exception ended the wait the place may be taken all the same. */
+static void leave_line(cond_wait_args *args)
+{
+    if (args->waited == 0) {
+        mh_cond_finish(args->cond, &args->ticket);
+    } else if (args->waited > 0) {
+        mh_cond_forget(args->cond, &args->ticket);
+    }
+}
+
+/* The steps of a wait; the lock is held again whatever they say. */
 static int wait_with(shared_object *self, shared_lock *lock, mh_deadline deadline)
 {
-    cond_wait_args args = {.cond = self->at};
+    cond_wait_args args = {.cond = self->at, .waited = 1};
     uint32_t depth;
     int rc = mh_cond_prepare(self->at, &args.ticket);
     if (rc < 0) {
@@ -241,6 +254,7 @@ static int wait_with(shared_object *self, shared_lock *lock, mh_deadline deadlin
     shared_lock_let_go(lock, &depth);
     rc = ext_wait((PyObject *) self, wait_cond, &args, deadline);
     int again = shared_lock_regain(lock, depth);
+    leave_line(&args);
     if (again == MH_OWNER_DIED) { /* held: the caller is told, and may repair */
         PyErr_Clear();
         ext_raise((PyObject *) self, EXT_OWNER_DIED, NULL);

@@ -342,6 +342,25 @@ def test_notify_wakes_as_many_as_it_says(context):
         process.join()
 
 
+def test_the_wake_of_a_waiter_killed_before_it_has_the_lock_goes_to_the_next(fork):
+    condition, ready, woken = fork.Condition(), fork.Semaphore(0), fork.Semaphore(0)
+    first, second = (
+        fork.Process(target=helpers.wait_condition, args=(condition, ready, woken)) for _ in range(2)
+    )
+    for process in (first, second):
+        process.start()
+        assert ready.acquire(timeout=30)  # it holds the lock, and lets go of it by waiting
+        with condition:
+            pass
+    with condition:
+        condition.notify()  # the first is meant; while this process holds the lock it cannot come back
+        first.kill()
+        first.join(30)
+    assert woken.acquire(timeout=20), "the wake died with the first"
+    second.join(30)
+    assert second.exitcode == 0
+
+
 def test_condition_needs_its_lock(fork):
     condition = fork.Condition()
     for call in (condition.wait, condition.notify, condition.notify_all):
