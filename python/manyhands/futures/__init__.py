@@ -8,7 +8,7 @@ from manyhands._impl import available  # noqa: E402
 from manyhands.futures._errors import WorkerDiedError as WorkerDiedError  # noqa: E402
 
 if available:
-    from manyhands.futures.process import ProcessPoolExecutor
-    from manyhands.futures.thread import ThreadPoolExecutor
+    from manyhands.futures._process import ProcessPoolExecutor
+    from manyhands.futures._thread import ThreadPoolExecutor
 
 facade(__name__, _std, extra=("WorkerDiedError",))
