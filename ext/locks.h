@@ -48,10 +48,10 @@ PyObject *ext_cond_new(ext_state *state, PyObject *lock);
 PyObject *ext_lazy_cond(PyObject *self, PyObject **place);
 
 /* The methods, for those who know the type. */
-PyObject *ext_lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *ext_lock_release(PyObject *self, PyObject *unused);
-PyObject *ext_rlock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
-PyObject *ext_rlock_release(PyObject *self, PyObject *unused);
+PyObject *ext_lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ext_lock_release(PyObject *op, PyObject *unused);
+PyObject *ext_rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *ext_rlock_release(PyObject *op, PyObject *unused);
 
 static inline bool ext_rlock_owned(const ext_rlock *self)
 {

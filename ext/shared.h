@@ -23,9 +23,9 @@ shared_object *shared_create(PyTypeObject *type, size_t size);
 int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                 mh_deadline *deadline);
 
-void shared_dealloc(PyObject *self);
+void shared_dealloc(PyObject *object);
 /* place: (descriptor, slab id, offset), what another process needs. */
-PyObject *shared_place(PyObject *self, void *closure);
+PyObject *shared_place(PyObject *object, void *closure);
 /* _rebuild(fd, slab id, offset): class method. `size` 0: the whole rest of the slab may be read. */
 PyObject *shared_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t count, size_t size);
 

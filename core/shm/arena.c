@@ -123,7 +123,7 @@ static int make(mh_arena **arena)
     if (rc == 0) {
         rc = view(segment, &made);
     }
-    if (rc < 0) {
+    if (rc != 0) {
         return rc;
     }
     made->header->page = made->page;
@@ -175,7 +175,7 @@ static int join_new(int fd, mh_arena **arena)
     if (rc == 0) {
         rc = view(segment, &made);
     }
-    if (rc < 0) {
+    if (rc != 0) {
         return rc;
     }
     const mh__arena_header *header = made->header;

@@ -145,7 +145,7 @@ extern _Atomic(mh_arena *) mh__arena_mine;
 
 /* blocks_space.c; all with both locks held */
 uint32_t mh__space_take(mh_arena *arena,
-                        uint64_t pages); /* index of a block that is not USED; MH__ARENA_NONE */
+                        uint64_t wanted); /* index of a block that is not USED; MH__ARENA_NONE */
 uint64_t mh__space_commit(mh_arena *arena,
                           uint32_t index); /* ... is USED from now on; its holder is set. The handle */
 int mh__space_is_idle(mh_arena *arena);    /* more is idle than should be: see relieve */

@@ -106,7 +106,7 @@ int mh_block_out_of_message(mh_arena *arena, mh_parcel parcel, mh_block *block)
     mh__parcel *found = find_parcel(arena, parcel, &word);
     mh_block held = found != NULL ? found->block : 0;
     mh__block *entry = mh__block_find(arena, held);
-    int rc = entry == NULL ? MH_E_LOST : mh__place_need(arena);
+    int rc = found == NULL || entry == NULL ? MH_E_LOST : mh__place_need(arena);
     if (rc == 0) {
         mh__block_claim(arena, (uint32_t) (entry - arena->blocks));
         (void) release(arena, (uint32_t) (found - arena->parcels));

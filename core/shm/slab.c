@@ -115,7 +115,7 @@ int mh_slab_create(size_t size, mh_slab **slab)
     if (rc == 0) {
         rc = new_slab(segment, &made);
     }
-    if (rc < 0) {
+    if (rc != 0) {
         return rc;
     }
     size_t words = made->slots / 64 + 1;

@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 _extra: tuple[str, ...] = ()
 if _impl.available:
-    from manyhands._impl.threading import (
+    from manyhands._impl.threading import (  # type: ignore[assignment]  # Timer derives from our Thread
         Barrier,
         BoundedSemaphore,
         Condition,

@@ -11,14 +11,13 @@ __all__ = ["LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 std: Any = stdlib_of("queue")
 
-if hasattr(std, "ShutDown"):
-    ShutDown: type[Exception] = std.ShutDown
-else:
 
-    class ShutDown(Exception):  # type: ignore[no-redef]
-        """Raised by put() and get() of a queue that was shut down."""
+class _ShutDown(Exception):
+    """Raised by put() and get() of a queue that was shut down."""
 
-    ShutDown.__module__ = "manyhands.queue"
+
+_ShutDown.__module__, _ShutDown.__name__, _ShutDown.__qualname__ = "manyhands.queue", "ShutDown", "ShutDown"
+ShutDown: type[Exception] = getattr(std, "ShutDown", _ShutDown)
 
 for _name, _value in (("Empty", std.Empty), ("Full", std.Full), ("ShutDown", ShutDown)):
     core._bind(_name, _value)

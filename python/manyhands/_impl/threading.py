@@ -9,9 +9,8 @@ from __future__ import annotations
 import enum
 import functools
 import sys
-import threading as _static  # for type checkers; at run time `std` is the standard library's, also where substituted
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module
@@ -45,7 +44,10 @@ RLock = core.RLock
 RWLock = core.RWLock
 Semaphore = core.Semaphore
 
-_StdThread: type[_static.Thread] = std.Thread
+if TYPE_CHECKING:
+    from threading import Thread as _StdThread
+else:
+    _StdThread = std.Thread
 
 
 class ThreadState(enum.StrEnum):
@@ -74,7 +76,6 @@ class Thread(_StdThread):
     ``manyhands.checkpoint()``.
     """
 
-    @functools.wraps(_StdThread.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._control = core.Control()
@@ -158,6 +159,9 @@ class Thread(_StdThread):
     def cpu_time(self) -> float:
         """Seconds of processor time that the thread has used; 0.0 before its start."""
         return float(self._control.cpu_time)
+
+
+functools.update_wrapper(Thread.__init__, std.Thread.__init__)  # its documentation and its signature
 
 
 class Timer(Thread):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -63,7 +63,8 @@ def _digest(value: Any, depth: int) -> bytes:
 
 
 def _digest_object(value: Any, name: str, depth: int) -> bytes:
-    shape, dump = getattr(value, "shape", None), getattr(value, "tobytes", None)
+    shape: Any = getattr(value, "shape", None)
+    dump: Callable[[], bytes] | None = getattr(value, "tobytes", None)
     if shape is not None and callable(dump):  # NumPy's arrays and scalars, and what copies their interface
         dtype = str(getattr(value, "dtype", ""))
         if "O" in dtype or "object" in dtype:  # the bytes would be addresses

@@ -9,7 +9,7 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing")
 
 if available:
-    from manyhands.multiprocessing import _contexts, context  # noqa: F401
+    from manyhands.multiprocessing import _contexts, context
 
     # The module's functions are the default context's methods, as in the standard library.
     globals().update(
