@@ -26,6 +26,7 @@ from manyhands.advise.target import Target
 from manyhands.advise.worker import Chunk
 
 START_PATIENCE = 30.0
+INTERRUPT_SLICE = 0.5
 
 
 def _executors() -> tuple[Any, Any]:
@@ -137,7 +138,7 @@ class _Pool:
         chunks = []
         for number, future in enumerate(futures):
             try:
-                chunks.append(future.result())
+                chunks.append(_result(future))
             except concurrent.futures.BrokenExecutor as error:
                 self._cancel(futures)
                 raise EngineFailed(self._died(number * chunk, items, chunk, error)) from None
@@ -267,6 +268,13 @@ class Processes(_Pool):
                 )
         words = f"{type(error).__name__}: {error}"
         return f"processes: a result of item {first} or after cannot be sent back: {words}"
+
+
+def _result(future: concurrent.futures.Future[Chunk]) -> Chunk:
+    """The result, waited for in slices: a Ctrl-C that comes just before a wait begins does not end that wait."""
+    while not future.done():
+        concurrent.futures.wait([future], INTERRUPT_SLICE)
+    return future.result()
 
 
 @contextlib.contextmanager
