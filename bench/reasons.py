@@ -5,7 +5,7 @@ _STDLIB_POOL = "Pool is the standard library's so far, on its own pipes"
 _STDLIB_VALUES = "Value and Array are the standard library's ctypes wrappers so far; only their lock is ours"
 _IMPORTS = "a warm, preloaded server is not built yet; not profiled (a guess: our imports in the child)"
 _COLLECTOR = "the standard library's Future and Python on each hop; not profiled"
-_FAST_PEER = "ours takes what a bare call from C does (15 to 30 ns); the peer is faster here than where the goal was set"
+_FAST_PEER = "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
 
 REASONS: dict[str, str] = {
     "shared/dict-get": _NOT_YET_DICT,
@@ -43,5 +43,5 @@ REASONS: dict[str, str] = {
     "mp/pingpong-event": "not profiled (a guess: two futex calls and two switches of processes are what is left)",
     "mp/pingpong-condition": "not profiled (a guess: the waiter is woken before the lock is free, and sleeps again)",
     "mp/pipe-pingpong": "not profiled (a guess: two futex calls and two switches of processes are what is left)",
-    "mp/pipe-100mb": "a fresh buffer of 100 MB for each message: in C it takes 45 to 48 ms so, and 6 ms into a warm one",
+    "mp/pipe-100mb": "a fresh 100 MB buffer for each message: in C that takes 45 to 48 ms, and 6 ms into a warm one",
 }

@@ -13,6 +13,7 @@ modules. ``manyhands.compare(function, items)`` answers "threads or processes?" 
 from __future__ import annotations
 
 import importlib
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 from manyhands._substitute import install, installed, uninstall
@@ -67,3 +68,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "threading", "queue", "multiprocessing", "futures", "__version__"])
+
+
+if PathFinder.find_spec("manyhands._core", __path__) is None:
+    importlib.import_module("manyhands._impl")  # it says that the standard library does the work

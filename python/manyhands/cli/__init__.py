@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -36,7 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     module = importlib.import_module(COMMANDS[options.command][0])
-    return int(module.run(options))
+    try:
+        status = int(module.run(options))
+        if options.command != "run":  # a program's output is the program's own affair
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone (`| head`): nothing left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([row._asdict() for row in rows], indent=1))
         return 0
-    core = "compiled core" if compiled() else "no compiled core: all is the standard library's"
+    core = "compiled core" if compiled() else "no compiled core: the standard library does the work"
     print(f"manyhands {__version__}, {core}\n")
     for module in dict.fromkeys(row.module for row in rows):
         _print_module(module, [row for row in rows if row.module == module], options.summary)

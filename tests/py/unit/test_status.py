@@ -35,3 +35,16 @@ def test_the_command_prints_what_the_survey_found():
     assert [tuple(row.values()) for row in json.loads(done.stdout)] == [
         tuple(row) for row in _status.survey()
     ]
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "manyhands", "status"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        command.stdout.readline()
+        command.stdout.close()
+        assert command.stderr.read() == ""
+        assert command.wait(60) in (0, 1)
