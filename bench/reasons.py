@@ -5,7 +5,9 @@ _STDLIB_POOL = "Pool is the standard library's so far, on its own pipes"
 _STDLIB_VALUES = "Value and Array are the standard library's ctypes wrappers so far; only their lock is ours"
 _IMPORTS = "a warm, preloaded server is not built yet; not profiled (a guess: our imports in the child)"
 _COLLECTOR = "the standard library's Future and Python on each hop; not profiled"
-_FAST_PEER = "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
+_FAST_PEER = (
+    "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
+)
 
 REASONS: dict[str, str] = {
     "shared/dict-get": _NOT_YET_DICT,
