@@ -39,6 +39,9 @@ class Row:
     pinned: bool = False  # both sides on one core
     n: int = 0  # operations per sample; 0: found by measuring
     other: Callable[[Any], Any] | None = None  # the peer's own way, where it is not the same function
+    pairs: Callable[[int], list[tuple[float, float]]] | None = (
+        None  # a program of its own that times both sides
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +139,8 @@ def _count(run: Run) -> int:
 
 def measure(row: Row, pairs: int) -> Result:
     """Time both sides in turn."""
+    if row.pairs is not None:
+        return result(row.name, row.peer, row.pairs(pairs))
     with _cores(row.pinned), contextlib.ExitStack() as stack:
         ours = _built(stack, row.build, "manyhands")
         peer = _built(stack, row.other or row.build, "")

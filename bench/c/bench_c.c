@@ -560,7 +560,7 @@ int main(int argc, char **argv)
         }
         ran++;
         if (list) {
-            printf("%s\n", rows[i].name);
+            printf("%s\t%s\n", rows[i].name, rows[i].peer);
         } else {
             run_row(&rows[i], rounds);
         }

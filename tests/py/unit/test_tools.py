@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -289,3 +291,26 @@ def test_requirements_follow_extras(tool):
     assert requirements(project, "build") == ["meson"]
     with pytest.raises(KeyError):
         requirements(project, "none")
+
+
+def test_the_c_rows_of_the_benchmarks_are_run_and_read(tmp_path):
+    out = tmp_path / "rows.json"
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--only",
+        "c/lock",
+        "--only",
+        "c/sem",
+        "--pairs",
+        "3",
+        "--json",
+        out,
+    ]
+    done = subprocess.run(command, cwd=TOOLS.parent, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(out.read_text())}
+    assert set(rows) == {"c/lock", "c/sem"}
+    assert rows["c/lock"]["peer"] == "pthread_mutex"
+    assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows.values())
