@@ -22,7 +22,9 @@
 
 _Thread_local struct mh__tls mh__tls_block MH__TLS_MODEL;
 _Atomic(uint64_t) mh__os_self;
-static uint32_t inherited_key; /* written in a child before it has a second thread */
+/* Written in a child before it has a second thread, so relaxed is enough; atomic, because a thread that the fork left
+ * behind may have been reading it, which race detectors carry over into the child. */
+static _Atomic(uint32_t) inherited_key;
 
 static void after_fork_in_child(void)
 {
@@ -30,7 +32,7 @@ static void after_fork_in_child(void)
     mh_store_rlx(&mh__os_self, 0);
     tls->tid = 0;
     tls->who = 0;
-    inherited_key = tls->key;
+    mh_store_rlx(&inherited_key, tls->key);
 }
 
 static int register_fork_handler(void)
@@ -60,7 +62,7 @@ void mh__os_learn_thread(struct mh__tls *tls)
     tls->tid = (int) syscall(SYS_gettid);
     if (tls->key == 0) {
         tls->key = (uint32_t) tls->tid;
-        if (tls->key == inherited_key) {
+        if (tls->key == mh_load_rlx(&inherited_key)) {
             tls->key ^= KEY_OTHER;
         }
     }
