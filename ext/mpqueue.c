@@ -12,6 +12,7 @@ typedef struct queue_object {
     unsigned long long name;     /* the same in every process that has this queue */
     char closed;                 /* here; the others go on */
     _Atomic(mh_message *) spare; /* a message buffer between two gets */
+    Py_buffer claims;            /* where gets say what they take; .obj NULL: nowhere */
 } queue_object;
 
 static _Atomic(unsigned) queues_made;
@@ -421,6 +422,41 @@ static PyObject *queue_attach(queue_object *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* The word `place` of a table of 64-bit words. */
+static MH_ATOMIC(uint64_t) *claim_word(Py_buffer *table, Py_ssize_t place)
+{
+    if (place < 0 || place >= table->len / 8 || ((uintptr_t) table->buf & 7) != 0) {
+        PyErr_Format(PyExc_ValueError, "the table of claims has no aligned word %zd", place);
+        return NULL;
+    }
+    return (MH_ATOMIC(uint64_t) *) table->buf + place;
+}
+
+static PyObject *queue_claim(queue_object *self, PyObject *args)
+{
+    PyObject *table;
+    Py_ssize_t place;
+    Py_buffer view;
+    if (check_open(self) < 0 || !PyArg_ParseTuple(args, "On:_claim", &table, &place) ||
+        PyObject_GetBuffer(table, &view, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    MH_ATOMIC(uint64_t) *word = claim_word(&view, place);
+    if (word == NULL) {
+        PyBuffer_Release(&view);
+        return NULL;
+    }
+    mh_channel_set_claim(self->channel, word);
+    PyBuffer_Release(&self->claims);
+    self->claims = view;
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_taken(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    return check_open(self) < 0 ? NULL : PyLong_FromUnsignedLong(mh_channel_taken(self->channel));
+}
+
 static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
 {
     const ext_signature signature = {"MessageQueue", 0, 1, 1, {"maxsize"}};
@@ -458,6 +494,7 @@ static void queue_dealloc(queue_object *self)
     if (self->channel != NULL) {
         mh_channel_destroy(self->channel);
     }
+    PyBuffer_Release(&self->claims);
     type->tp_free((PyObject *) self);
     Py_DECREF(type);
 }
@@ -465,6 +502,7 @@ static void queue_dealloc(queue_object *self)
 static int queue_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((queue_object *) self)->claims.obj);
     return 0;
 }
 
@@ -496,6 +534,13 @@ static PyMethodDef queue_methods[] = {
     EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),
     EXT_METHOD("_attach", queue_attach, METH_VARARGS,
                "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
+    EXT_METHOD(
+        "_claim", queue_claim, METH_VARARGS,
+        "_claim($self, table, place, /)\n--\n\nFrom now on each get here says in the 64-bit word `place` of "
+        "`table` what it takes, before it does: the number of the first in the low half, how many in the "
+        "high."),
+    EXT_METHOD("_taken", queue_taken, METH_NOARGS,
+               "_taken($self, /)\n--\n\nHow many objects were taken so far, modulo 2**32."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -209,6 +209,16 @@ uint64_t mh_channel_items(const mh_channel *ch)
     return items;
 }
 
+void mh_channel_set_claim(mh_channel *ch, MH_ATOMIC(uint64_t) *claim)
+{
+    ch->view.claim = claim;
+}
+
+uint32_t mh_channel_taken(const mh_channel *ch)
+{
+    return mh__number(mh_load_acq(&ch->view.ring->head)); /* pairs with the commit in mh__ring_take */
+}
+
 uint64_t mh_channel_bytes(const mh_channel *ch)
 {
     uint64_t items, bytes;

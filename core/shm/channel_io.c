@@ -157,6 +157,17 @@ static void after_take(struct mh__view *view, int slept)
     }
 }
 
+/* Before the commit: whoever finds the claim of one who died compares it with the head. The release pairs with
+ * the acquire of whoever reads it; the commit that follows is a release store as well, so nobody sees the
+ * message taken without the claim. */
+static void claim(struct mh__view *view, uint64_t head, size_t count)
+{
+    if (view->claim) {
+        mh_store_rel(view->claim, (uint64_t) count << 32 | mh__number(head));
+        MH__TRACE("get.claimed");
+    }
+}
+
 /* One turn at the head. 0 taken, MH__EMPTY, MH__SMALL_BUFFER (*need says how much), MH_E_CLOSED,
  * MH_E_CORRUPT. */
 typedef int take_turn(struct mh__view *view, mh_message *message, size_t most, size_t *need, size_t *done);
@@ -181,6 +192,7 @@ static int take_one(struct mh__view *view, mh_message *message, size_t most, siz
     mh__ring_copy(view, head, 0, message->data, record.size);
     message->size = record.size;
     message->tag = record.tag;
+    claim(view, head, 1);
     mh__ring_take(view, mh__past(head, record.size));
     *done = 1;
     return 0;
@@ -246,6 +258,7 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
     }
     message->size = size;
     message->tag = 0;
+    claim(view, head, *done);
     mh__ring_take(view, cursor);
     return 0;
 }

@@ -105,10 +105,11 @@ struct mh__view {
     unsigned char *bytes;
     uint64_t max_items;
     uint32_t most, limit, keep;
-    unsigned flags;        /* MH_PRIVATE or 0 */
-    mh_segment *segment;   /* NULL: memory of this process alone */
-    size_t offset;         /* of `bytes` in the segment */
-    int bell_in, bell_out; /* descriptors, -1: none; the same one where the bell is an eventfd */
+    unsigned flags;             /* MH_PRIVATE or 0 */
+    mh_segment *segment;        /* NULL: memory of this process alone */
+    size_t offset;              /* of `bytes` in the segment */
+    int bell_in, bell_out;      /* descriptors, -1: none; the same one where the bell is an eventfd */
+    MH_ATOMIC(uint64_t) *claim; /* NULL, or where gets say what they are about to take */
 };
 
 /* What stands in a producer's or consumer's way; never returned to a user. */

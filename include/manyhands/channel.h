@@ -109,6 +109,22 @@ MH_API int mh_channel_put_many(mh_channel *channel, const mh_part *messages, siz
 MH_API int mh_channel_get_many(mh_channel *channel, mh_message *message, size_t most, mh_deadline deadline,
                                mh_cancel *cancel, size_t *done);
 
+/* From now on each get through this view says in `*claim` what it takes, and says so before it takes it: the
+ * number of the first message in bits 0..31 (the puts count from 0, modulo 2^32), how many in bits 32..63 (at
+ * least 1, so a claim is never 0). Who stores 0 there when he is done with them leaves behind him, whenever he
+ * is killed, exactly which messages he had in hand. A claim whose number is not below mh_channel_taken was not
+ * carried out: that message is still in the channel, or somebody else's. `claim` lies in memory that outlives
+ * the process, is aligned and stays mapped as long as the view; NULL: no more. One thread at a time gets
+ * through a view that claims.
+ * Safety: MT-owner PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: the
+ * claim stands */
+MH_API void mh_channel_set_claim(mh_channel *channel, MH_ATOMIC(uint64_t) *claim);
+
+/* How many messages were taken so far, modulo 2^32: the number of the next one.
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: exact
+ * after any */
+MH_API uint32_t mh_channel_taken(const mh_channel *channel);
+
 /* No more puts; gets drain what is there, then MH_E_CLOSED. `immediate`: also throw away what is there.
  * Everyone who waits is woken. Closing again is allowed.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for the ends' locks | cancellation: no | allocs: none
