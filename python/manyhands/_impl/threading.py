@@ -199,10 +199,11 @@ set_module(
     BoundedSemaphore,
     Condition,
     Event,
-    Lock,
     RLock,
     Semaphore,
     Thread,
     Timer,
 )
+if isinstance(Lock, type):  # before 3.13 it is a function that pickles by its own name, core.allocate_lock
+    set_module("threading", "manyhands.threading", Lock)
 set_module("manyhands.threading", "manyhands.threading", Outcome, ThreadState)

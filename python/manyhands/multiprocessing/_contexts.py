@@ -79,6 +79,18 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
         return Pipe(duplex)
 
+    def Pool(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        maxtasksperchild: int | None = None,
+    ) -> Any:
+        """A pool of worker processes."""
+        from manyhands.multiprocessing.pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+
     def get_context(self, method: str | None = None) -> Any:
         """The context of a start method; this one where none is named."""
         if method is None:
@@ -165,6 +177,7 @@ for _name in (
     "Barrier",
     "Queue",
     "JoinableQueue",
+    "Pool",
 ):
     setattr(
         DefaultContext, _name, getattr(BaseContext, _name)

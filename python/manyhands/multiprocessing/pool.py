@@ -1,5 +1,11 @@
-"""The standard library's ``multiprocessing.pool``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.pool``; ours is in ``_pool``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.pool")
+_std = stdlib_of("multiprocessing.pool")
+
+if available:
+    from manyhands.multiprocessing._pool import Pool as Pool
+
+facade(__name__, _std)

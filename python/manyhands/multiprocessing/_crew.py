@@ -1,0 +1,393 @@
+"""The engine of pools and executors over processes: workers that take tasks from one channel, and what a death costs.
+
+Tasks lie in one channel from which all workers take, results in another. The number of a task is its place in the
+order of the puts. Before a worker takes a task it writes the task's number into its place of a table in shared memory,
+under the lock of the channel's head; after it has sent the result it clears it. So when a worker has died,
+
+    its place is clear                       it had nothing in hand, or the result is in the channel: nothing is lost
+    the number is not taken yet              it died before it took the task: that is still in the channel
+    another worker's place has the number    the same, and the other one has taken it since
+    else                                     it had the task in hand: this one fails, and no other
+
+A result that is still in the channel settles its task first: the judgement stands behind it, in the same channel.
+
+Two threads serve a crew, both asleep unless there is something for them: the collector takes results in batches and
+does everything that changes the state; the watcher sleeps on the workers' sentinels and tells the collector.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl.messages import loads
+from manyhands.errors import RemoteError
+from manyhands.multiprocessing import _crew_worker as worker
+from manyhands.multiprocessing._queues import Queue
+
+_threading = stdlib_of("threading")
+_connection = stdlib_of("multiprocessing.connection")
+_pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
+_sharedctypes = stdlib_of("multiprocessing.sharedctypes")
+
+__all__ = ["Crew", "Failure", "cause_of", "name_of"]
+
+BATCH = 256  # results taken at once
+MASK = 0xFFFFFFFF
+KICK, JUDGE, JUDGE_AGAIN, STOP = range(4)  # what the crew tells its own collector: (None, one of these, ...)
+FAST_DEATHS = 8  # workers in a row that die before they have done anything: it is no use to start more
+
+PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
+
+Setter = Callable[[Any, bool, Any], None]  # (key, did it work, the value or exception)
+
+
+class Failure(RuntimeError):
+    """Why a crew runs no more tasks."""
+
+
+def name_of(function: Any) -> bytes | None:
+    """The pickle of a function that is found by its name; None for any other callable."""
+    if type(function) not in (types.FunctionType, types.BuiltinFunctionType, type):
+        return None
+    if type(function) is types.BuiltinFunctionType and not isinstance(
+        function.__self__, (types.ModuleType, type(None))
+    ):
+        return None
+    try:
+        return bytes(_pickler.dumps(function, 5))
+    except Exception:
+        return None
+
+
+class Crew:
+    """Workers, their channels, and the tasks that are not settled.
+
+    `died(process)` makes the exception of a task whose worker died, `remote(text)` the cause of an exception that came
+    from a worker, `unsent(error, value)` the exception for a value that cannot be pickled, `broken(error)` is called
+    once when no worker can be set up, `idle()` by the collector after each batch of results, `passes` is what of a
+    task's exceptions counts as its result (others end the worker).
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        initializer: Callable[..., Any] | None,
+        initargs: tuple[Any, ...],
+        most: int | None,
+        start: Callable[..., Any],
+        died: Callable[[Any], BaseException],
+        remote: Callable[[str], BaseException],
+        broken: Callable[[BaseException], None],
+        unsent: Callable[[BaseException, str], BaseException] = lambda error, value: error,
+        idle: Callable[[], None] = lambda: None,
+        passes: type[BaseException] = BaseException,
+    ) -> None:
+        self.size, self.most = size, most
+        self.tasks, self.results = Queue(), Queue()
+        self.table = _sharedctypes.RawArray("Q", size)
+        self.claims = memoryview(self.table).cast("B").cast("Q")
+        self.setup = worker.Setup(self.tasks, self.results, self.table, initializer, initargs, most, passes)
+        self._start, self._died, self._remote = start, died, remote
+        self._broken, self._unsent, self._idle = broken, unsent, idle
+        self.workers: dict[int, Any] = {}  # place -> process
+        self.pool: list[Any] = []  # the same, in the order of their start
+        self.pending: dict[int, tuple[Setter, Any]] = {}  # by number
+        self.sending = _threading.Lock()
+        self.sent = 0
+        self.feeding = 0  # of those who will send more, also after close()
+        self.closing = False
+        self._stopped: BaseException | None = None
+        self.failure: BaseException | None = None
+        self.dead_at_once = 0
+        self.settled = 0
+        self.collector: Any = None  # the thread
+        self.watcher: Any = None
+        self.ended = False
+        self._doubtful: dict[
+            int, Any
+        ] = {}  # dead workers whose task may have a result on its way, by process id
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    # ---- for who has work
+
+    def begin(self) -> None:
+        """Start the workers, then the threads: in this order, since a fork takes no thread along."""
+        try:
+            self.fill()
+        except BaseException:
+            self.kill()
+            for process in self.workers.values():
+                process.join()
+            raise
+        self.collector = _threading.Thread(target=self._collect, name="manyhands-collector", daemon=True)
+        self.watcher = _threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True)
+        self.watcher.start()  # first: the collector joins it
+        self.collector.start()
+
+    def send(self, message: Any, setter: Setter, key: Any) -> None:
+        """One task. What cannot be pickled raises here."""
+        with self.sending:
+            number = self.sent & MASK
+            self.pending[number] = setter, key
+            try:
+                self.tasks.put(message)
+            except BaseException:
+                del self.pending[number]
+                raise
+            self.sent += 1
+
+    def send_many(self, messages: list[Any], setter: Setter, keys: Iterable[Any]) -> None:
+        """Many tasks; one that cannot be pickled fails by itself."""
+        with self.sending:
+            entries = {(self.sent + i) & MASK: (setter, key) for i, key in enumerate(keys)}
+            self.pending.update(entries)
+            try:
+                self.sent += self.tasks.put_many(messages)
+                return
+            except Exception:
+                before, self.sent = self.sent, self._count_puts()
+            for number in list(entries)[self.sent - before :]:
+                del self.pending[number]
+        for message, (_, key) in list(zip(messages, entries.values(), strict=True))[self.sent - before :]:
+            try:
+                self.send(message, setter, key)
+            except Exception as error:
+                setter(key, False, error)
+
+    def _count_puts(self) -> int:
+        """How many tasks are in the channel or were taken from it, as the channel says."""
+        while True:
+            taken = self.tasks._taken()
+            waiting = self.tasks.qsize()
+            if taken == self.tasks._taken():
+                return self.sent + (int(taken + waiting - self.sent) & MASK)
+
+    def close(self) -> None:
+        """No more tasks come: once all are settled the workers go home."""
+        self.closing = True
+        self.tell(KICK)
+
+    def stop(self, error: BaseException) -> None:
+        """End the workers now; what is not settled fails with `error`."""
+        self._stopped = error
+        self.kill()
+        self.tell(STOP)
+
+    def feeder(self, change: int) -> None:
+        """One more (1) or one less (-1) who will send tasks even after `close`."""
+        with self.sending:
+            self.feeding += change
+        if change < 0:
+            self.tell(KICK)
+
+    def finished(self) -> bool:
+        """Closed, and nothing left to do."""
+        return self.closing and not self.pending and not self.feeding
+
+    def tell(self, what: int, *more: Any) -> None:
+        """Have the collector do something, after all results that are in the channel now."""
+        self.results.put((None, what, *more))
+
+    def kill(self) -> None:
+        """End the workers at once."""
+        for process in list(self.workers.values()):
+            if process.exitcode is None:
+                process.terminate()
+
+    # ---- workers
+
+    def fill(self) -> None:
+        """A worker for each empty place."""
+        for place in range(self.size):
+            if place not in self.workers:
+                self.claims[place] = 0
+                process = self._start(worker.work, (self.setup, place))
+                self.workers[place] = process
+                self.pool.append(process)
+
+    def reap(self) -> None:
+        """Wait for all workers; one that does not end when asked to is killed."""
+        for process in list(self.workers.values()):
+            process.join(PATIENCE if self.failure is not None else None)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        self.workers.clear()
+        self.pool.clear()
+
+    def _bury(self, place: int, process: Any) -> None:
+        """A worker has ended, and all that it sent is settled."""
+        claim = self.claims[place]
+        del self.workers[place]
+        self.pool.remove(process)
+        process.join()
+        if claim:
+            self._judge(claim & MASK, process, JUDGE_AGAIN)
+        self._notice_fast_deaths(process, bool(claim))
+        if self.failure is None and self._stopped is None and not self.finished():
+            try:
+                self.fill()
+            except Exception as error:
+                self.fail(error)
+        self._kick_watcher()
+
+    def _notice_fast_deaths(self, process: Any, had_a_task: bool) -> None:
+        quick = process.exitcode != 0 and not had_a_task and self.settled == 0
+        self.dead_at_once = self.dead_at_once + 1 if quick else 0
+        if self.dead_at_once >= max(FAST_DEATHS, 2 * self.size):
+            self.fail(
+                Failure(f"{self.dead_at_once} workers died before they took a task ({cause_of(process)})")
+            )
+
+    def _judge(self, number: int, process: Any, then: int) -> None:
+        """Whether a dead worker had task `number` in hand. A result of another's that is on its way comes first."""
+        taken = ((self.tasks._taken() - number - 1) & MASK) < 1 << 31
+        with_others = any(c and c & MASK == number for p, c in enumerate(self.claims) if p in self.workers)
+        if taken and not with_others and number in self.pending:
+            if then == JUDGE_AGAIN:
+                self._doubtful[process.pid] = process
+                self.tell(JUDGE_AGAIN, number, process.pid)
+            else:
+                self._settle(number, False, self._stopped or self._died(process))
+
+    # ---- the collector
+
+    def _collect(self) -> None:
+        try:
+            while self._collect_some():
+                pass
+        except BaseException as error:
+            self.fail(error)
+        self._go_home()
+
+    def _collect_some(self) -> bool:
+        """One batch of results; False once all is done."""
+        try:
+            batch = self.results.get_many(BATCH)
+        except OSError:
+            return False
+        for message in batch:
+            if message[0] is None:
+                self._obey(*message[1:])
+            else:
+                self._take(*message)
+        self._idle()
+        return self.failure is None and not self.finished()
+
+    def _obey(self, what: int, *more: Any) -> None:
+        if what == JUDGE:
+            place, pid = more
+            process = self.workers.get(place)
+            if process is not None and process.pid == pid:
+                self._bury(place, process)
+        elif what == STOP and self._stopped is not None:
+            self.fail(self._stopped)
+        elif what == JUDGE_AGAIN:
+            number, pid = more
+            self._judge(number, self._doubtful.pop(pid), JUDGE)
+
+    def _take(self, number: int, kind: int, *parts: Any) -> None:
+        if kind == worker.VALUE:
+            self._settle(number, True, parts[0])
+        elif kind == worker.LIST:
+            self._settle(number, True, list(parts[0]))
+        elif kind == worker.PICKLED:
+            self._settle(number, *_loaded(*parts))
+        elif kind == worker.UNSET:
+            self.fail(self._caused(*parts))
+        elif kind == worker.TOLD:
+            self._settle(number, False, RemoteError(*parts))
+        elif kind == worker.UNSENT:
+            self._settle(number, False, self._unsent(_loaded(parts[0])[1], parts[1]))
+        else:
+            self._settle(number, False, self._caused(*parts))
+
+    def _caused(self, data: bytes, text: str) -> BaseException:
+        error: BaseException = _loaded(data)[1]
+        error.__cause__ = self._remote(text)
+        return error
+
+    def _settle(self, number: int, worked: bool, value: Any) -> None:
+        entry = self.pending.pop(number, None)
+        if entry is not None:
+            self.settled += 1
+            try:
+                entry[0](entry[1], worked, value)
+            except Exception:  # a callback of the user's: the crew goes on
+                _threading.excepthook(
+                    _threading.ExceptHookArgs((*sys.exc_info(), _threading.current_thread()))
+                )
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing will ever run: by the collector."""
+        if self.failure is None:
+            self.failure = error
+            self.closing = True
+            self._broken(error)
+
+    def settle_all(self, error_of: Callable[[], BaseException]) -> None:
+        """Every task that is not settled fails."""
+        while self.pending:
+            try:
+                number = next(iter(self.pending))
+            except (StopIteration, RuntimeError):
+                continue
+            self._settle(number, False, error_of())
+
+    def _go_home(self) -> None:
+        if self.failure is not None:
+            self.kill()
+        else:
+            for _ in self.workers:
+                self.tasks.put(None)
+        self.reap()
+        self.ended = True
+        self._kick_watcher()
+        self.watcher.join()
+        os.close(self._wake)
+
+    # ---- the watcher
+
+    def _kick_watcher(self) -> None:
+        os.eventfd_write(self._wake, 1)
+
+    def _watch(self) -> None:
+        told: set[int] = set()
+        while not self.ended:
+            workers = list(self.workers.items())
+            watched = {
+                process.sentinel: (place, process.pid)
+                for place, process in workers
+                if process.pid not in told
+            }
+            for sentinel in _connection.wait([*watched, self._wake]):
+                if sentinel == self._wake:
+                    os.eventfd_read(self._wake)
+                else:
+                    told.add(watched[sentinel][1])
+                    self.tell(JUDGE, *watched[sentinel])
+
+
+def _loaded(data: bytes, buffers: Any = None) -> tuple[bool, Any]:
+    try:
+        return True, loads(data, buffers)
+    except Exception as error:
+        return False, error
+
+
+def cause_of(process: Any) -> str:
+    """How a process ended, in words."""
+    code = process.exitcode
+    if code is not None and code < 0:
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"killed by signal {-code}"
+    return f"exit code {code}"

@@ -1,0 +1,215 @@
+"""What runs in the worker processes of pools and executors: take a task, run it, send what came of it.
+
+A task is a message of the task channel: `(function, arguments)`, `(function, arguments, keywords)`, or, for a result
+that is to be a list of one, `(function, arguments, None)`. The function travels as its pickle where it is found by its
+name, which each worker looks up once; else as itself. A worker that cannot unpickle a task still knows which one it is:
+its place in the table of claims says so (see `_crew`).
+
+What came of it is a message of the result channel, `(number, kind, ...)`:
+
+    VALUE, value            a plain value
+    LIST, items             a list of plain values, as a tuple
+    PICKLED, pickle[, buffers beside it]
+    RAISED, pickle of the exception, traceback as text
+    TOLD, type name, message, traceback as text     an exception that does not survive the way
+    UNSENT, pickle of the exception, repr of the value      a value that cannot be pickled
+    UNSET, pickle of the exception, traceback as text       the initialiser raised; no number
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl.messages import dumps, loads
+
+__all__ = [
+    "LIST",
+    "PICKLED",
+    "RAISED",
+    "TOLD",
+    "UNSENT",
+    "UNSET",
+    "VALUE",
+    "Setup",
+    "apply_each",
+    "apply_starred",
+    "work",
+]
+
+VALUE, LIST, PICKLED, RAISED, TOLD, UNSENT, UNSET = range(7)
+
+PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+SEVERAL = 32  # values of a list that travel as they are
+LOOK_FOR_PARENT = 2.0  # seconds between two looks whether the parent still lives
+
+
+class Setup:
+    """What a worker is started with."""
+
+    def __init__(
+        self,
+        tasks: Any,
+        results: Any,
+        table: Any,
+        initializer: Callable[..., Any] | None,
+        initargs: tuple[Any, ...],
+        most: int | None,
+        passes: type[BaseException],
+    ) -> None:
+        self.tasks, self.results, self.table = tasks, results, table
+        self.initializer, self.initargs = initializer, initargs
+        self.most = most
+        self.passes = passes
+        """What of a task's exceptions is a result; others end the worker."""
+
+
+def apply_each(function: Callable[..., Any], *items: Any) -> list[Any]:
+    """A chunk of a map."""
+    return list(map(function, items))
+
+
+def apply_starred(function: Callable[..., Any], *items: Any) -> list[Any]:
+    """A chunk of a starmap."""
+    return list(itertools.starmap(function, items))
+
+
+def work(setup: Setup, place: int) -> None:
+    """The life of a worker: until a task is None, `most` tasks are done, or the parent is gone."""
+    if setup.initializer is not None:
+        try:
+            setup.initializer(*setup.initargs)
+        except Exception as error:
+            setup.results.put(describe(0, UNSET, error))
+            return
+    # Ctrl-C between two tasks: the parent gets it as well, and tells what it thinks of it
+    with contextlib.suppress(KeyboardInterrupt):
+        _Worker(setup, place).serve()
+
+
+class _Worker:
+    """One worker's state between its tasks."""
+
+    def __init__(self, setup: Setup, place: int) -> None:
+        self.setup, self.place = setup, place
+        self.words = memoryview(setup.table).cast("B").cast("Q")
+        self.functions: dict[bytes, Any] = {}
+        self.parent = stdlib_of("multiprocessing.process").parent_process()
+        self.empty = stdlib_of("queue").Empty
+        setup.tasks._claim(self.words, place)
+
+    def serve(self) -> None:
+        setup, words, place = self.setup, self.words, self.place
+        put, get = setup.results.put, setup.tasks.get
+        done, most = 0, setup.most
+        while most is None or done < most:
+            try:
+                task = get(True, LOOK_FOR_PARENT)
+            except self.empty:
+                if self.parent is not None and not self.parent.is_alive():
+                    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
+                    return
+                continue
+            except Exception as error:
+                number = words[place] & 0xFFFFFFFF
+                put(describe(number, RAISED, error))
+            else:
+                if task is None:
+                    break
+                number = words[place] & 0xFFFFFFFF
+                result = self.run(number, task)
+                del task  # the next one may be long in coming
+                self.send(number, result)
+                del result
+            words[place] = 0
+            done += 1
+        words[place] = 0
+
+    def run(self, number: int, task: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Run it; the result as a message."""
+        try:
+            function = task[0]
+            if type(function) is bytes:
+                function = self.function_of(function)
+            if len(task) == 2:
+                value = function(*task[1])
+            elif task[2] is None:
+                value = [function(*task[1])]
+            else:
+                value = function(*task[1], **task[2])
+        except self.setup.passes as error:
+            return describe(number, RAISED, error)
+        kind = type(value)
+        if kind in PLAIN:
+            return number, VALUE, value
+        if kind is list and len(value) <= SEVERAL and PLAIN.issuperset(map(type, value)):
+            return number, LIST, tuple(value)
+        try:
+            return (number, PICKLED, *_pickled(value))
+        except Exception as error:
+            return _unsent(number, error, value)
+
+    def function_of(self, name: bytes) -> Any:
+        """The function with this pickle, which is but its name."""
+        try:
+            return self.functions[name]
+        except KeyError:
+            function = self.functions[name] = pickle.loads(name)
+            return function
+
+    def send(self, number: int, result: tuple[Any, ...]) -> None:
+        """Put it; what cannot be put (too large, say) is told instead."""
+        try:
+            self.setup.results.put(result)
+        except Exception as error:
+            self.setup.results.put(describe(number, RAISED, error))
+
+
+def _pickled(value: Any) -> tuple[Any, ...]:
+    data, buffers = dumps(value)
+    return (data, buffers) if buffers else (data,)
+
+
+def _unsent(number: int, error: Exception, value: Any) -> tuple[Any, ...]:
+    return (number, UNSENT, *_survives(error), _repr(value))
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _survives(error: BaseException) -> tuple[bytes]:
+    """The exception's pickle, where the exception comes back out of it."""
+    data = dumps(error, True)
+    if type(loads(data)) is not type(error):
+        raise TypeError("it comes back as something else")
+    return (data,)
+
+
+def describe(number: int, kind: int, error: BaseException) -> tuple[Any, ...]:
+    """An exception as a message: itself where it survives the way, else what there is to tell of it."""
+    text = "".join(traceback.format_exception(error))
+    error.__traceback__ = None
+    try:
+        return (number, kind, *_survives(error), text)
+    except Exception:
+        if kind == UNSET:
+            return number, UNSET, dumps(RuntimeError(_line(error)), True), text
+        return number, TOLD, type(error).__qualname__, _line(error), text
+
+
+def _line(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be shown)"

@@ -1,0 +1,351 @@
+"""`Pool` on our own engine: a worker's death fails the task that it ran, and no other; no thread per hop.
+
+The results, `AsyncResult` and the iterators of `imap`, are the standard library's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import set_module, strict
+from manyhands._impl.threading import Semaphore
+from manyhands.multiprocessing import _crew, _crew_worker
+
+_std = stdlib_of("multiprocessing.pool")
+_util = stdlib_of("multiprocessing.util")
+_threading = stdlib_of("threading")
+_TimeoutError = stdlib_of("multiprocessing").TimeoutError
+
+__all__ = ["Pool"]
+
+AHEAD = 16  # tasks of an `imap` per worker that are in the channel or done and not yet asked for
+
+
+def _set_result(key: tuple[Any, int], worked: bool, value: Any) -> None:
+    key[0]._set(key[1], (worked, value))
+
+
+def _died(process: Any) -> BaseException:
+    from manyhands.futures._errors import WorkerDiedError
+
+    cause = _crew.cause_of(process)
+    return WorkerDiedError(f"the worker process {process.pid} died while it ran this task ({cause})")
+
+
+class _Bounded:
+    """An iterator over results that lets its feeder go on as they are asked for."""
+
+    room: Any
+
+    def next(self, timeout: float | None = None) -> Any:
+        """The next result; `TimeoutError` where it is not there within `timeout` seconds."""
+        try:
+            value = super().next(timeout)  # type: ignore[misc]
+        except _TimeoutError:
+            raise
+        except BaseException:
+            self.room.release()
+            raise
+        self.room.release()
+        return value
+
+    __next__ = next
+
+
+class _Ordered(_Bounded, _std.IMapIterator):  # type: ignore[misc,name-defined]
+    """In the order of the items."""
+
+
+class _Unordered(_Bounded, _std.IMapUnorderedIterator):  # type: ignore[misc,name-defined]
+    """In the order in which they come."""
+
+
+class _Feeder:
+    """Reads an iterable in a thread of its own and sends tasks, while there is room."""
+
+    def __init__(self, crew: _crew.Crew, result: Any, messages: Iterator[Any], ahead: int | None) -> None:
+        self.crew, self.result, self.messages = crew, result, messages
+        self.bounded = ahead is not None
+        self.stopped = False
+        result.room = Semaphore(ahead or 0)
+        self.thread = _threading.Thread(target=self._feed, name="manyhands-feeder", daemon=True)
+        crew.feeder(1)
+        self.thread.start()
+
+    def _feed(self) -> None:
+        sent = 0
+        try:
+            while self._may_go_on():
+                try:
+                    message = next(self.messages)
+                except StopIteration:
+                    break
+                self._send(message, (self.result, sent))
+                sent += 1
+        except Exception as error:  # the iterable's own
+            _set_result((self.result, sent), False, error)
+            sent += 1
+        finally:
+            self.result._set_length(sent)
+            self.crew.feeder(-1)
+
+    def _may_go_on(self) -> bool:
+        if self.bounded:
+            self.result.room.acquire()
+        return not self.stopped
+
+    def _send(self, message: Any, key: tuple[Any, int]) -> None:
+        try:
+            self.crew.send(message, _set_result, key)
+        except Exception as error:  # it cannot be pickled
+            _set_result(key, False, error)
+
+    def run_free(self) -> None:
+        """Read on without looking at what is asked for: the pool was closed, and shall do all there is to do."""
+        self.bounded = False
+        self.result.room.release()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self.stopped = True
+        self.run_free()
+
+
+class Pool(_std.Pool):  # type: ignore[misc,name-defined]
+    """A pool of worker processes: `apply`, `map`, `starmap`, `imap` and their asynchronous forms.
+
+    Takes what `multiprocessing.Pool` takes. A worker that dies fails the task that it ran with `WorkerDiedError` and is
+    replaced; the other tasks run. An initialiser that raises fails all tasks with what it raised.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+    ) -> None:
+        self._pool: list[Any] = []
+        self._state = _std.INIT
+        _check(processes, initializer, maxtasksperchild)
+        self._processes = processes or _cores()
+        self._ctx = context or _default()
+        self._initializer, self._initargs = initializer, initargs
+        self._maxtasksperchild = maxtasksperchild
+        self._cache: dict[int, Any] = {}
+        self._feeders: list[_Feeder] = []
+        self._crew = self._make_crew()
+        self._pool = self._crew.pool
+        self._crew.begin()
+        self._terminate = _util.Finalize(self, _end, args=(self._crew, self._feeders), exitpriority=15)
+        self._state = _std.RUN
+
+    def _make_crew(self) -> _crew.Crew:
+        def broken(error: BaseException) -> None:
+            crew.settle_all(lambda: error)
+
+        crew = _crew.Crew(
+            self._processes,
+            initializer=self._initializer,
+            initargs=self._initargs,
+            most=self._maxtasksperchild,
+            start=_starter(self._ctx, type(self)),
+            died=_died,
+            remote=_remote,
+            unsent=_std.MaybeEncodingError,
+            broken=broken,
+            passes=Exception,
+        )
+        return crew
+
+    # What it needs is bound now: at the interpreter's end there are no modules left.
+    def __del__(self, _warn: Any = warnings.warn, _run: Any = _std.RUN) -> None:
+        if self._state == _run:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+
+    def _repopulate_pool(self) -> None:
+        """For programs that ask for it: the collector does this by itself."""
+
+    # ---- tasks
+
+    def _check_running(self) -> None:
+        if self._state != _std.RUN:
+            raise ValueError("Pool not running")
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: dict[str, Any] = {},  # noqa: B006 - as the standard library's
+        callback: Callable[[Any], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> Any:
+        """`apply` that does not wait: an `AsyncResult`."""
+        self._check_running()
+        result = _std.ApplyResult(self, callback, error_callback)
+        message = (
+            (_crew.name_of(func) or func, tuple(args), kwds)
+            if kwds
+            else (_crew.name_of(func) or func, tuple(args))
+        )
+        self._send(message, (result, 0))
+        return result
+
+    def _send(self, message: Any, key: tuple[Any, int]) -> None:
+        try:
+            self._crew.send(message, _set_result, key)
+        except Exception as error:
+            _set_result(key, False, error)
+        self._settle_if_broken()
+
+    def _settle_if_broken(self) -> None:
+        """A task that came in while the crew broke down would never be settled."""
+        failure = self._crew.failure
+        if failure is not None:
+            self._crew.settle_all(lambda: failure)
+
+    def _map_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        mapper: Callable[..., Any],
+        chunksize: int | None = None,
+        callback: Callable[[Any], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> Any:
+        self._check_running()
+        items = iterable if isinstance(iterable, (list, tuple, range)) else list(iterable)
+        if chunksize is None:
+            chunksize, more = divmod(len(items), self._processes * 4)
+            chunksize += bool(more)
+        if not items:
+            chunksize = 0
+        result = _std.MapResult(self, chunksize, len(items), callback, error_callback=error_callback)
+        if not items:
+            return result
+        messages = _chunks(func, items, _EACH if mapper is _std.mapstar else _STARRED, chunksize)
+        self._crew.send_many(
+            messages, _set_result, zip(itertools.repeat(result), range(len(messages)), strict=False)
+        )
+        self._settle_if_broken()
+        return result
+
+    def imap(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[Any]:
+        """`map` that gives each result as soon as it and those before it are there. The iterable is read as results
+        are asked for, a few tasks per worker ahead, so that it may be endless."""
+        return self._imap(_Ordered(self), func, iterable, chunksize)
+
+    def imap_unordered(
+        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int = 1
+    ) -> Iterator[Any]:
+        """`imap` that gives the results in the order in which they come."""
+        return self._imap(_Unordered(self), func, iterable, chunksize)
+
+    def _imap(
+        self, result: Any, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int
+    ) -> Iterator[Any]:
+        self._check_running()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+        self._feeders[:] = [feeder for feeder in self._feeders if feeder.thread.is_alive()]
+        ahead = None if strict else self._processes * AHEAD
+        self._feeders.append(_Feeder(self._crew, result, _messages(func, iterable, chunksize), ahead))
+        return result if chunksize == 1 else (value for chunk in result for value in chunk)
+
+    # ---- the end
+
+    def close(self) -> None:
+        """No more tasks; the workers go home once all are done."""
+        if self._state == _std.RUN:
+            self._state = _std.CLOSE
+            for feeder in self._feeders:
+                feeder.run_free()
+            self._crew.close()
+
+    def terminate(self) -> None:
+        """End the workers at once; tasks that are not done fail."""
+        self._state = _std.TERMINATE
+        self._terminate()
+
+    def join(self) -> None:
+        """Wait until the workers have ended; after `close` or `terminate`."""
+        if self._state == _std.RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (_std.CLOSE, _std.TERMINATE):
+            raise ValueError("In unknown state")
+        for feeder in self._feeders:
+            feeder.thread.join()
+        self._crew.collector.join()
+
+
+set_module("multiprocessing.pool", "manyhands.multiprocessing.pool", Pool)
+
+_EACH = _crew.name_of(_crew_worker.apply_each)
+_STARRED = _crew.name_of(_crew_worker.apply_starred)
+
+
+def _chunks(func: Any, items: Any, how: Any, size: int) -> list[Any]:
+    """The messages of a map. A chunk of one is a call of its own, but for its result, which is a list."""
+    if size == 1 and how is _EACH:
+        name = _crew.name_of(func) or func
+        return [(name, (item,), None) for item in items]
+    return [(how, (func, *items[i : i + size])) for i in range(0, len(items), size)]
+
+
+def _messages(func: Any, iterable: Iterable[Any], size: int) -> Iterator[Any]:
+    name = _crew.name_of(func) or func
+    if size == 1:
+        return ((name, (item,)) for item in iterable)
+    source = iter(iterable)
+    return ((_EACH, (func, *chunk)) for chunk in iter(lambda: tuple(itertools.islice(source, size)), ()))
+
+
+def _remote(text: str) -> BaseException:
+    error: BaseException = _std.RemoteTraceback(f'\n"""\n{text}"""')
+    return error
+
+
+def _end(crew: _crew.Crew, feeders: list[_Feeder]) -> None:
+    """The pool is terminated, forgotten, or the interpreter ends."""
+    for feeder in feeders:
+        feeder.stop()
+    crew.stop(_crew.Failure("the pool was terminated before this task was done"))
+    if _threading.current_thread() is not crew.collector:
+        crew.collector.join()
+
+
+def _check(processes: Any, initializer: Any, most: Any) -> None:
+    if processes is not None and processes < 1:
+        raise ValueError("Number of processes must be at least 1")
+    if most is not None and (not isinstance(most, int) or most <= 0):
+        raise ValueError("maxtasksperchild must be a positive int or None")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")
+
+
+def _cores() -> int:
+    count = getattr(os, "process_cpu_count", os.cpu_count)()
+    return count or 1
+
+
+def _default() -> Any:
+    from manyhands.multiprocessing._contexts import _default_context
+
+    return _default_context.get_context()
+
+
+def _starter(context: Any, pool: Any) -> Callable[..., Any]:
+    def start(target: Any, args: Any) -> Any:
+        process = pool.Process(context, target=target, args=args)
+        process.name = process.name.replace("Process", "PoolWorker")
+        process.daemon = True
+        process.start()
+        return process
+
+    return start
