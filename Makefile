@@ -39,6 +39,12 @@ check: ## the fast tests and lint, under two minutes
 test-python: ## the Python tests alone, for PYTHON (ARGS for pytest)
 	@tools/run_tests python $(ARGS)
 
+.PHONY: conformance
+conformance: ## CPython's own tests on manyhands: SUITES='queue mp_fork' picks some, ARGS for the runner (ARGS=--help)
+	@site=$$($(SETUP) build) && $$($(SETUP) python) tests/py/conformance --python $$($(SETUP) python) --subject-path $$site \
+	$(if $(filter strict,$(MANYHANDS_COMPAT)),,--deliberate tests/py/conformance/deliberate.txt) \
+	$(SUITES:%=--suite %) -j 2 $(ARGS)
+
 .PHONY: bench
 bench: ## ours beside its peers: ONLY='thread/*' picks rows, JSON=file keeps the figures
 	@venv=$$($(SETUP) venv base bench) && site=$$($(SETUP) build release) && \

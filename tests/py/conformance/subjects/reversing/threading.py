@@ -1,0 +1,5 @@
+import threading as std
+
+from faithful._front import front
+
+front(__name__, std)
