@@ -28,6 +28,7 @@ PUBLIC = {
     **dict.fromkeys(("arena", "channel", "pipe", "segment", "slab"), "shm"),
     **dict.fromkeys(("process", "thread"), "proc"),
     "manyhands": "pool",
+    "pool": "pool",
 }
 STANDARD = {
     "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdarg.h",

@@ -12,6 +12,7 @@
 #include "event.h"
 #include "lock.h"
 #include "pipe.h"
+#include "pool.h"
 #include "process.h"
 #include "rwlock.h"
 #include "segment.h"
