@@ -104,7 +104,8 @@ int mh_parallel_for(mh_pool *pool, int64_t first, int64_t end, int64_t grain,
     }
     uint64_t width = (uint64_t) end - (uint64_t) first;
     uint64_t share = width / (8 * ((uint64_t) mh_pool_workers(pool) + 1)); /* eight pieces for each thread */
-    struct loop loop = {.body = body, .arg = arg, .first = first, .end = end, .deadline = deadline, .cancel = cancel};
+    struct loop loop = {
+        .body = body, .arg = arg, .first = first, .end = end, .deadline = deadline, .cancel = cancel};
     loop.grain = grain > 0 ? (uint64_t) grain : share > 0 ? share : 1;
     loop.pieces = (width - 1) / loop.grain + 1;
     run_loop(pool, &loop);
