@@ -125,6 +125,19 @@ def test_a_c_program_needs_only_pkg_config(prefix: Path, tmp_path: Path) -> None
     assert "[libmanyhands.so.0]" in needed
 
 
+EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples" / "c").glob("*.c"))
+
+
+@pytest.mark.parametrize("source", EXAMPLES, ids=lambda source: source.stem)
+def test_an_example_is_short_and_needs_only_pkg_config(prefix: Path, tmp_path: Path, source: Path) -> None:
+    flags = pkg_config(prefix, "--cflags", "--libs")
+    cc = compiler(os.environ.get("CC"), "cc").split()
+    assert len(source.read_text().splitlines()) < 150
+    run(*cc, "-std=gnu11", "-Wall", "-Wextra", "-Werror", source, "-o", tmp_path / "example", *flags)
+    environment = os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")}
+    run(tmp_path / "example", env=environment)
+
+
 def test_a_c_program_links_the_static_library(prefix: Path, tmp_path: Path) -> None:
     (tmp_path / "kitchen.c").write_text(PROGRAM)
     flags = pkg_config(prefix, "--cflags")
