@@ -6,6 +6,6 @@ from manyhands._impl import available
 _std = stdlib_of("concurrent.futures.thread")
 
 if available:
-    pass
+    from manyhands.futures._thread import ThreadPoolExecutor as ThreadPoolExecutor
 
 facade(__name__, _std)

@@ -4,11 +4,11 @@ What is ours and what still the standard library's: ``python -m manyhands status
 """
 
 from manyhands._facade import facade, stdlib_of
-from manyhands._impl import available
+from manyhands._impl import available as _available
 
 _std = stdlib_of("multiprocessing")
 
-if available:
+if _available:
     from manyhands.multiprocessing import _contexts, context
 
     # The module's functions are the default context's methods, as in the standard library.

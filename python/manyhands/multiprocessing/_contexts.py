@@ -14,6 +14,9 @@ _std = stdlib_of("multiprocessing.context")
 _process = stdlib_of("multiprocessing.process")
 
 
+__all__ = ["BaseContext"]
+
+
 class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
     """The factories of ours; the rest is the standard library's."""
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from manyhands._impl import core, messages  # noqa: F401  # messages binds pickling to the core
+from manyhands._impl import core, messages, strict  # noqa: F401  # messages binds pickling to the core
 from manyhands.multiprocessing import _handles
 from manyhands.multiprocessing._synchronize import Condition, Semaphore
 
 __all__ = ["JoinableQueue", "Queue"]
 
+_Base: Any = core.MessageQueue
+if strict:
+    from manyhands.multiprocessing._strict import StrictMessageQueue as _Base
 
-class Queue(core.MessageQueue):  # type: ignore[misc]
+
+class Queue(_Base):  # type: ignore[misc]
     """A first-in first-out queue for any number of producing and consuming processes.
 
     `maxsize`: `put` waits while that many items are in it; 0: until a share of the memory is used up, when `put`
@@ -26,6 +30,8 @@ class Queue(core.MessageQueue):  # type: ignore[misc]
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         super().__init__(max(maxsize, 0))
+        if strict:
+            self._made_in(ctx)
 
     def __getstate__(self) -> Any:
         fd, select_fd, name, maxsize = self._handle()

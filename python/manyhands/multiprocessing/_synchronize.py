@@ -139,6 +139,13 @@ class RLock(SemLock):
         return f"<{type(self).__name__}({name}, {count})>"
 
 
+class _Reading:
+    """What stands where the standard library's Condition has a semaphore: its value at this moment, to read."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self.get_value = read
+
+
 class Condition(_Shared):
     """A condition variable over a `Lock` or `RLock` of this module. `notify` wakes first who waited first."""
 
@@ -159,6 +166,16 @@ class Condition(_Shared):
     def _bind(self) -> None:
         self.acquire = self._lock.acquire
         self.release = self._lock.release
+
+    @property
+    def _sleeping_count(self) -> _Reading:
+        return _Reading(self._core.waiting)  # nobody is both counted as waiting and woken
+
+    @property
+    def _woken_count(self) -> _Reading:
+        return _Reading(lambda: 0)
+
+    _wait_semaphore = _woken_count
 
     def __enter__(self) -> Any:
         return self._lock.__enter__()

@@ -1,6 +1,7 @@
 """Our own tests of what `deliberate.txt` lists: ours by default, the standard library's in strict mode."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -33,8 +34,8 @@ def test_every_line_names_a_suite_and_a_replacement_that_exists():
     tests = Path(__file__).read_text()
     for suite, _, reason in read_deliberate(HERE / "deliberate.txt"):
         assert any(suite.rstrip("*") in name for name in SUITES), suite
-        replacement = reason.rstrip(")\n").rpartition(" ")[2]
-        assert f"def {replacement}(" in tests, f"no test {replacement!r} stands for: {reason}"
+        found = re.search(r"(test_\w+)\)$", reason.strip())
+        assert found and f"def {found[1]}(" in tests, f"no test of ours stands for: {reason}"
 
 
 def test_public_names():
@@ -47,3 +48,77 @@ def test_public_names():
     assert {"Outcome", "RWLock", "ThreadState"} <= set(extra)
     for name in extra:
         assert hasattr(manyhands.threading, name)
+
+
+def test_a_closed_queue_says_so():
+    code = """
+        import manyhands.multiprocessing as mp
+        queue = mp.Queue()
+        queue.close()
+        try:
+            print(queue.empty())
+        except ValueError as error:
+            print("closed" if "is closed" in str(error) else error)
+    """
+    assert output("strict", code) == ["True"]
+    assert output("default", code) == ["closed"]
+
+
+def test_put_of_what_cannot_be_pickled_raises():
+    code = """
+        import manyhands.multiprocessing as mp
+        class Odd:
+            def __reduce__(self):
+                raise AttributeError("no")
+        queue = mp.Queue()
+        try:
+            queue.put(Odd())
+        except AttributeError:
+            print("raised")
+        queue.put("next")
+        print(queue.get(timeout=30), queue.empty())
+    """
+    assert output("strict", code) == ["next", "True"]
+    assert output("default", code) == ["raised", "next", "True"]
+
+
+def test_attaching_tracks_nothing():
+    code = """
+        import manyhands.multiprocessing.shared_memory as shared_memory
+        from multiprocessing import resource_tracker
+        registered = []
+        resource_tracker.register = lambda name, kind: registered.append(kind)
+        resource_tracker.unregister = lambda name, kind: None
+        block = shared_memory.SharedMemory(create=True, size=16)
+        made = len(registered)
+        other = shared_memory.SharedMemory(block.name)
+        print(made, len(registered) - made)
+        other.close(), block.close(), block.unlink()
+    """
+    assert output("default", code) == ["1", "0"]
+    assert output("strict", code) == ["1", "1"]
+
+
+def test_start_methods_mix(tmp_path):
+    script = tmp_path / "mix.py"
+    script.write_text("""if True:
+        import manyhands.multiprocessing as mp
+        def work(queue, lock):
+            with lock:
+                queue.put("hello")
+        if __name__ == "__main__":
+            fork = mp.get_context("fork")
+            queue, lock = fork.Queue(), fork.Lock()
+            process = mp.get_context("spawn").Process(target=work, args=(queue, lock))
+            try:
+                process.start()
+            except RuntimeError as error:
+                print("refused")
+            else:
+                process.join()
+                print(queue.get(timeout=30))
+    """)
+    # the script is its own main, so that a spawned child can import it
+    main = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(script)!r}]).returncode)"
+    assert output("default", main) == ["hello"]
+    assert output("strict", main) == ["refused"]

@@ -1,0 +1,57 @@
+"""What ``MANYHANDS_COMPAT=strict`` brings back: the standard library's behaviour where ours is better by default."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core
+
+_reduction = stdlib_of("multiprocessing.reduction")
+
+__all__ = ["StrictMessageQueue"]
+
+
+class StrictMessageQueue(core.MessageQueue):  # type: ignore[misc]
+    """The queue that drops what cannot be pickled, and that a spawned child may not have from a fork context."""
+
+    _forked = _used = False
+    _left = 0  # objects in it when it was closed here
+
+    def _made_in(self, context: Any) -> None:
+        self._forked = context is not None and context.get_start_method() == "fork"
+
+    def _handle(self) -> Any:
+        if self._forked:
+            raise RuntimeError(
+                "A SemLock created in a fork context is being shared with a process in a spawn context. This is "
+                "not supported. Please use the same context to create multiprocessing objects and Process."
+            )
+        return super()._handle()
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        if not self._closed:
+            self._used = True
+            try:
+                _reduction.ForkingPickler.dumps(obj)
+            except Exception as error:
+                self._on_queue_feeder_error(error, obj)
+                return
+        super().put(obj, block, timeout)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._left = self.qsize()
+        super().close()
+
+    @staticmethod
+    def _on_queue_feeder_error(e: BaseException, obj: Any) -> None:
+        traceback.print_exception(e)
+
+    def empty(self) -> bool:
+        if not self._closed:
+            return bool(super().empty())
+        if self._used:
+            raise OSError("handle is closed")
+        return not self._left  # the standard library closes nothing that was not used
