@@ -25,6 +25,8 @@
 #include "manyhands/error.h"
 #include "manyhands/wait.h"
 
+#include "blocked.h"
+
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
 #define Py_T_INT T_INT
@@ -66,6 +68,7 @@
     X(SHUT_DOWN)      /* queue.ShutDown, or ours before 3.13; bound */ \
     X(DUMPS)          /* manyhands._impl.messages.dumps; bound */      \
     X(LOADS)          /* manyhands._impl.messages.loads; bound */      \
+    X(DEADLOCK)       /* manyhands._impl.deadlock.report; bound */     \
     X(GETPID)         /* os.getpid */                                  \
     X(DEQUE)          /* collections.deque */                          \
     X(HEAPPUSH)                                                        \
@@ -79,6 +82,8 @@ typedef struct ext_state {
     PyObject *ref[EXT_REF_COUNT];
     unsigned long importer; /* ident of the thread that imported the module */
     bool main_interpreter;
+    ext_blocked *blocked; /* blocked.c */
+    atomic_flag blocked_guard;
 } ext_state;
 
 extern struct PyModuleDef ext_module;

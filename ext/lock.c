@@ -39,7 +39,7 @@ static void lock_dealloc(ext_lock *self)
     Py_DECREF(type);
 }
 
-static int wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting)
+int ext_wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting)
 {
     (void) waiting;
     return mh_lock_acquire(lock, deadline, NULL);
@@ -50,7 +50,7 @@ int ext_take_lock(PyObject *self, mh_lock *lock)
     if (mh_lock_try_acquire(lock) >= 0) {
         return 0;
     }
-    int rc = ext_wait_hold(self, wait_for_lock, lock, MH_FOREVER);
+    int rc = ext_wait_hold(self, ext_wait_for_lock, lock, MH_FOREVER);
     return rc == EXT_RAISED ? rc : 0;
 }
 
@@ -67,7 +67,7 @@ PyObject *ext_lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs
     if (deadline == MH_AT_ONCE) {
         Py_RETURN_FALSE;
     }
-    return ext_waited(ext_wait(op, wait_for_lock, &self->lock, deadline));
+    return ext_waited(ext_wait(op, ext_wait_for_lock, &self->lock, deadline));
 }
 
 PyObject *ext_lock_release(PyObject *op, PyObject *unused)

@@ -58,6 +58,9 @@ static inline bool ext_rlock_owned(const ext_rlock *self)
     return atomic_load_explicit(&self->owner, memory_order_relaxed) == PyThread_get_thread_ident();
 }
 
+/* The waiter of every wait for a private mh_lock: by it the list of waits knows a lock (blocked.h). */
+int ext_wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting);
+
 /* Take a lock whatever signals come; 0, or EXT_RAISED: held all the same, and a handler's exception is set. `self` is the
  * object on whose behalf. */
 int ext_take_lock(PyObject *self, mh_lock *lock);

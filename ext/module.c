@@ -55,6 +55,7 @@ static const struct {
     {"Empty", EXT_EMPTY},
     {"Full", EXT_FULL},
     {"ShutDown", EXT_SHUT_DOWN},
+    {"deadlock", EXT_DEADLOCK},
     {"dumps", EXT_DUMPS},
     {"loads", EXT_LOADS},
 };
@@ -86,6 +87,9 @@ static PyMethodDef module_methods[] = {
     EXT_METHOD("shield", ext_shield, METH_NOARGS,
                "shield($module, /)\n--\n\n"
                "A context in which the calling thread is neither parked nor ended: `with shield(): ...`."),
+    EXT_METHOD("_waits", ext_waits, METH_NOARGS,
+               "_waits($module, /)\n--\n\n"
+               "Return (ident, key, object, seconds, owner's key or 0) for each wait, newest first."),
     EXT_METHOD("_bind", module_bind, METH_FASTCALL,
                "_bind($module, name, value, /)\n--\n\n"
                "Hand the core a class of the standard library that it raises."),
@@ -95,6 +99,7 @@ static PyMethodDef module_methods[] = {
 static int module_exec(PyObject *module)
 {
     ext_state *state = PyModule_GetState(module);
+    atomic_flag_clear(&state->blocked_guard);
     state->importer = PyThread_get_thread_ident();
     state->main_interpreter = PyInterpreterState_GetID(PyInterpreterState_Get()) == 0;
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {

@@ -9,12 +9,6 @@
 
 /* ---- enter and leave ----------------------------------------------------------------------------------------- */
 
-static int wait_for_mutex(void *lock, mh_deadline deadline, ext_waiting *waiting)
-{
-    (void) waiting;
-    return mh_lock_acquire(lock, deadline, NULL);
-}
-
 static inline bool needless(const ext_queue *self)
 {
 #ifdef Py_GIL_DISABLED
@@ -34,7 +28,7 @@ static inline int enter(ext_queue *self)
     if (mh_lock_try_acquire(&self->mutex->lock) >= 0) {
         return 1;
     }
-    return ext_wait((PyObject *) self, wait_for_mutex, &self->mutex->lock, MH_FOREVER) < 0 ? -1 : 1;
+    return ext_wait((PyObject *) self, ext_wait_for_lock, &self->mutex->lock, MH_FOREVER) < 0 ? -1 : 1;
 }
 
 static inline void leave(ext_queue *self, int held)

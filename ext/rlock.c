@@ -50,12 +50,6 @@ static void rlock_dealloc(ext_rlock *self)
     Py_DECREF(type);
 }
 
-static int wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting)
-{
-    (void) waiting;
-    return mh_lock_acquire(lock, deadline, NULL);
-}
-
 static void own(ext_rlock *self, unsigned long owner, unsigned long depth)
 {
     self->depth = depth;
@@ -87,7 +81,7 @@ PyObject *ext_rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t narg
         if (deadline == MH_AT_ONCE) {
             Py_RETURN_FALSE;
         }
-        int rc = ext_wait(op, wait_for_lock, &self->lock, deadline);
+        int rc = ext_wait(op, ext_wait_for_lock, &self->lock, deadline);
         if (rc < 0) {
             return ext_waited(rc);
         }

@@ -5,7 +5,7 @@
  * to their deadline. In a thread that blocks while the interpreter is being finalised, attaching never returns (3.14 and
  * newer) or ends the thread: nothing after it may be needed for correctness of shared state.
  */
-#include "common.h"
+#include "locks.h"
 
 #define SLICE_NS 50000000
 
@@ -65,7 +65,8 @@ static atomic_uint generation;
 
 static PyObject *after_fork(PyObject *module, PyObject *unused)
 {
-    (void) module, (void) unused;
+    (void) unused;
+    ext_blocked_after_fork(PyModule_GetState(module));
     atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
     Py_RETURN_NONE;
 }
@@ -130,13 +131,34 @@ static bool takes_signals(PyObject *self)
            (is_first_thread(state) || PyThread_get_thread_ident() == state->importer);
 }
 
-static int run_waiter(ext_waiting *waiting, ext_waiter waiter, void *object, mh_deadline deadline)
+/* What keeps the wait from beginning; 0: nothing does. */
+static int before_wait(ext_waiting *waiting, const ext_blocked *blocked)
 {
-    ext_detach(waiting);
-    listen(waiting);
-    int rc = waiter(object, deadline, waiting);
-    mh_on_interrupt(NULL, NULL, 0);
-    ext_attach(waiting);
+    if (ext_deadlock_check(blocked, !waiting->hold) == 0) {
+        return 0;
+    }
+    if (waiting->hold) {
+        keep(waiting);
+        return 0;
+    }
+    waiting->raised = true;
+    return -EINTR;
+}
+
+static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, void *object,
+                      mh_deadline deadline)
+{
+    ext_blocked blocked;
+    ext_blocked_enter(&blocked, self, waiter == ext_wait_for_lock ? object : NULL, deadline);
+    int rc = before_wait(waiting, &blocked);
+    if (rc == 0) {
+        ext_detach(waiting);
+        listen(waiting);
+        rc = waiter(object, deadline, waiting);
+        mh_on_interrupt(NULL, NULL, 0);
+        ext_attach(waiting);
+    }
+    ext_blocked_leave(&blocked);
     return rc;
 }
 
@@ -146,7 +168,7 @@ int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadli
     if (ext_exit_pending() && ext_deliver_exit(self) < 0) {
         return EXT_RAISED;
     }
-    int rc = run_waiter(&waiting, waiter, object, deadline);
+    int rc = run_waiter(self, &waiting, waiter, object, deadline);
     if (waiting.raised) {
         return EXT_RAISED;
     }
@@ -161,7 +183,7 @@ int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline d
     PyObject *before = ext_error_take();
     ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
     ext_shield_enter();
-    int rc = run_waiter(&waiting, waiter, object, deadline);
+    int rc = run_waiter(self, &waiting, waiter, object, deadline);
     ext_shield_leave();
     if (before != NULL && waiting.kept != NULL) { /* two exceptions: the newer one is told of as unraisable */
         ext_error_put(waiting.kept);

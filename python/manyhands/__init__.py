@@ -17,10 +17,19 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 from manyhands._substitute import install, installed, uninstall
-from manyhands.errors import Cancelled, Error, OwnerDiedError, RemoteError, ThreadExit
+from manyhands.errors import (
+    Cancelled,
+    DeadlockError,
+    DeadlockWarning,
+    Error,
+    OwnerDiedError,
+    RemoteError,
+    ThreadExit,
+)
 
 if TYPE_CHECKING:
     from manyhands._impl import checkpoint, shield
+    from manyhands._impl.dump import dump
     from manyhands.advise import compare
     from manyhands.futures import WorkerDiedError
 
@@ -28,6 +37,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",
+    "DeadlockError",
+    "DeadlockWarning",
     "Error",
     "OwnerDiedError",
     "RemoteError",
@@ -36,6 +47,7 @@ __all__ = [
     "checkpoint",
     "compare",
     "compiled",
+    "dump",
     "install",
     "installed",
     "shield",
@@ -47,6 +59,7 @@ _LAZY = {
     "WorkerDiedError": "manyhands.futures",
     "checkpoint": "manyhands._impl",
     "compare": "manyhands.advise",
+    "dump": "manyhands._impl.dump",
     "shield": "manyhands._impl",
 }
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-__all__ = ["Cancelled", "Error", "OwnerDiedError", "RemoteError", "ThreadExit"]
+__all__ = [
+    "Cancelled",
+    "DeadlockError",
+    "DeadlockWarning",
+    "Error",
+    "OwnerDiedError",
+    "RemoteError",
+    "ThreadExit",
+]
 
 
 class Error(Exception):
@@ -34,6 +42,17 @@ class OwnerDiedError(Error, OSError):
 
 class Cancelled(Error):
     """A wait was ended by its cancel token."""
+
+
+class DeadlockError(Error, RuntimeError):
+    """This wait would close a ring of threads that wait for each other's locks (``MANYHANDS_DEADLOCK=raise``).
+
+    The lock is not held. The message has the stacks of all threads of the ring.
+    """
+
+
+class DeadlockWarning(RuntimeWarning):
+    """Threads wait for each other's locks, in a ring (``MANYHANDS_DEADLOCK=warn``)."""
 
 
 class RemoteError(Error):

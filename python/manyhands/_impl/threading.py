@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, set_module
+from manyhands._impl import core, deadlock, set_module
 from manyhands.errors import ThreadExit
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
 
 std: Any = stdlib_of("threading")
 core._bind("BrokenBarrierError", std.BrokenBarrierError)
+deadlock.bind()
 
 Barrier = core.Barrier
 BoundedSemaphore = core.BoundedSemaphore

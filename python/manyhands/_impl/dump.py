@@ -1,0 +1,90 @@
+"""What every thread is doing: its state, its stack, what it waits for and since when, and whom it keeps waiting."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TextIO
+
+from manyhands._facade import stdlib_of
+from manyhands._impl import core
+
+__all__ = ["Wait", "describe", "dump", "stack_of", "waits"]
+
+std: Any = stdlib_of("threading")
+
+
+class Wait(NamedTuple):
+    """One thread's wait in a call of manyhands."""
+
+    ident: int  # of the thread
+    key: int  # the thread in the words of locks
+    what: Any  # the lock, queue, event...
+    seconds: float  # how long it has lasted
+    owner: int  # key of the thread that holds `what`; 0: nobody does, or it is no lock
+
+
+def waits() -> list[Wait]:
+    """Every wait of this interpreter, the newest first. A thread whose signal handler waits, too, is there twice."""
+    return [] if core is None else [Wait(*item) for item in core._waits()]
+
+
+def describe(thing: Any) -> str:
+    """The thing in a few words: its repr, where that one may be called."""
+    try:
+        return repr(thing)
+    except Exception as error:  # a subclass's repr may do anything; the report goes on
+        return f"<{type(thing).__name__} at {id(thing):#x}, whose repr raised {type(error).__name__}>"
+
+
+def stack_of(frame: Any) -> str:
+    """The stack below `frame`, outermost call first, indented."""
+    return "".join(f"    {line}\n" for entry in traceback.format_stack(frame) for line in entry.splitlines())
+
+
+def _names(found: Iterable[Wait]) -> dict[int, str]:
+    """Names of threads by key. A thread that waits tells its key; of others it is the system's thread id."""
+    by_ident = {thread.ident: thread.name for thread in std.enumerate()}
+    names = {thread.native_id: thread.name for thread in std.enumerate()}
+    return names | {wait.key: by_ident.get(wait.ident, f"ident {wait.ident}") for wait in found}
+
+
+def _state(thread: Any, waiting: bool) -> str:
+    state = str(getattr(thread, "state", ""))
+    if state in ("", "running"):
+        return "waiting" if waiting else "running"
+    return state
+
+
+def _report(ident: int, frame: Any, found: list[Wait], names: dict[int, str]) -> str:
+    thread = std._active.get(ident)
+    mine = [wait for wait in found if wait.ident == ident]
+    keys = {wait.key for wait in mine} or {getattr(thread, "native_id", 0)}
+    name = thread.name if thread is not None else "(not started by threading)"
+    lines = [
+        f"thread {name!r} (ident {ident}, id {getattr(thread, 'native_id', '?')}): {_state(thread, bool(mine))}\n"
+    ]
+    for wait in mine:
+        owner = f", held by {names.get(wait.owner, wait.owner)!r}" if wait.owner else ""
+        lines.append(f"  waits for {describe(wait.what)} since {wait.seconds:.3f} s{owner}\n")
+    for what in {id(wait.what): wait.what for wait in found if wait.owner in keys}.values():
+        lines.append(f"  holds {describe(what)}, which others wait for\n")
+    return "".join(lines) + stack_of(frame)
+
+
+def dump(file: TextIO | None = None) -> None:
+    """Write to `file` (standard error) what every Python thread of this interpreter is doing.
+
+    For each thread: its name and state, the stack of its calls, for what it waits in a call of manyhands, for how many
+    seconds and which thread holds it, and what it holds that others wait for. A lock that nobody waits for is not
+    listed, nor is a wait in the standard library's own primitives, which only the stack shows.
+
+    Any thread may call it, and a signal handler of Python. It stops nobody: what it says of running threads is out of
+    date when you read it. In a forked child it tells of the child's threads.
+    """
+    found = waits()
+    names = _names(found)
+    frames = sys._current_frames()
+    text = "\n".join(_report(ident, frame, found, names) for ident, frame in frames.items())
+    (sys.stderr if file is None else file).write(text)
