@@ -178,3 +178,37 @@ def condition_turns(condition: Any, turn: Any) -> tuple[Any, Any]:
 @row("thread/pingpong-condition", "threading.Condition", pinned=True)
 def pingpong_condition(side: Any) -> Any:
     return take_turns(side.threading.Thread, *condition_turns(side.threading.Condition(), [0]))
+
+
+def contend(count: int) -> Any:
+    """A row's function: `count` threads take turns at one lock, n turns in all, from first start to last end."""
+
+    def prepare(side: Any) -> Any:
+        guard = side.threading.Lock()
+
+        def run(n: int) -> float:
+            start = side.threading.Barrier(count)
+            starts, ends = list[int](), list[int]()
+
+            def turns() -> None:
+                start.wait()
+                starts.append(time.perf_counter_ns())
+                for _ in range(max(1, n // count)):
+                    with guard:
+                        pass
+                ends.append(time.perf_counter_ns())
+
+            threads = [side.threading.Thread(target=turns) for _ in range(count)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return max(ends) - min(starts)
+
+        return run
+
+    return prepare
+
+
+for threads in (1, 2, 4, 8):
+    row(f"thread/contend-{threads}", "threading.Lock")(contend(threads))
