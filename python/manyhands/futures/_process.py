@@ -1,262 +1,164 @@
-"""`ProcessPoolExecutor` on our own channels. A worker's death fails the task that it had taken, and no other.
+"""`ProcessPoolExecutor` on our own engine. A worker's death fails the task that it had taken, and no other.
 
-Tasks lie in one channel from which all workers take, results in another. Of the tasks that were submitted only a few
-more than there are workers are in the channel; the others wait in the parent, where they can still be cancelled.
+Of the tasks that were submitted only a few are in the channel; the others wait in the parent, where they can still be
+cancelled. How many: about as many as the workers do in two milliseconds, so that none of them ever waits for work.
 """
 
 from __future__ import annotations
 
 import collections
 import os
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands.futures import _worker
 from manyhands.futures._errors import WorkerDiedError
+from manyhands.multiprocessing import _crew
 
 _std = stdlib_of("concurrent.futures.process")
+_base = stdlib_of("concurrent.futures._base")
 _threading = stdlib_of("threading")
-_mp_connection = stdlib_of("multiprocessing.connection")
 
 __all__ = ["ProcessPoolExecutor"]
 
-_AHEAD = 4  # tasks in the channel per worker
-_BATCH = 64  # results taken at once
-_SETTLE = 0.2  # seconds after which a task that nobody has is taken for lost with the worker that died
-
+AHEAD_LEAST, AHEAD_MOST = 1, 64  # tasks per worker that are in the channel or with it, beyond the one it runs
+AHEAD_SECONDS = 0.002
 
 BROKEN = "a worker could not be set up: the executor runs no more tasks"
 
 
-class _Task:
-    """One submitted call."""
+def _set_future(future: Any, worked: bool, value: Any) -> None:
+    if worked:
+        future.set_result(value)
+    else:
+        future.set_exception(value)
 
-    __slots__ = ("future", "message")
 
-    def __init__(self, future: Any, message: tuple[Any, ...]) -> None:
-        self.future, self.message = future, message
+def _died(process: Any) -> BaseException:
+    cause = _crew.cause_of(process)
+    return WorkerDiedError(f"the worker process {process.pid} died while it ran this task ({cause})")
+
+
+def _remote(text: str) -> BaseException:
+    error: BaseException = _std._RemoteTraceback(f'\n"""\n{text}"""')
+    return error
 
 
 class _Engine:
-    """What the executor and its collector thread share; it does not keep the executor alive."""
+    """What the executor and the crew's collector share; it does not keep the executor alive."""
 
     def __init__(self, context: Any, count: int, most: int | None, initializer: Any, initargs: Any) -> None:
-        self.context, self.count, self.most = context, count, most
-        self.initializer, self.initargs = initializer, initargs
+        self.context, self.count = context, count
         self.lock = _threading.RLock()
-        self.tasks, self.results, self.wake = context.Queue(), context.Queue(), context.Queue()
-        self.table = context.RawArray("q", count)
-        self.workers: dict[int, Any] = {}  # place in the table -> process
-        self.waiting: collections.deque[int] = collections.deque()  # not yet in the channel
-        self.pending: dict[int, _Task] = {}  # not finished, by number
-        self.sent: set[int] = set()  # in the channel or with a worker
-        self.numbers = 0
-        self.closing = self.broken = False
+        self.waiting: collections.deque[tuple[Any, Any]] = collections.deque()  # (future, message)
+        self.ahead = AHEAD_LEAST
+        self.started = self.closing = False
         self.broken_by: BaseException | None = None
-        self.asked_to_end = 0
-        self.suspects = 0.0  # since when tasks may be lost; 0: none are
-        self.executor: Any = None  # a weak reference
-        self.thread: Any = None  # runs collect()
+        self._rate = 0, 0.0  # tasks settled until this instant
+        self.crew = _crew.Crew(
+            count,
+            initializer=initializer,
+            initargs=initargs,
+            most=most,
+            start=self._start_worker,
+            died=_died,
+            remote=_remote,
+            broken=self._break_down,
+            idle=self._after_batch,
+        )
 
-    # ---- workers
+    def _start_worker(self, target: Any, args: Any) -> Any:
+        process = self.context.Process(target=target, args=args)
+        process.start()
+        return process
 
-    def start_workers(self) -> None:
-        """Fill the empty places."""
-        for place in range(self.count):
-            if place not in self.workers:
-                self.table[place] = 0
-                process = self.context.Process(
-                    target=_worker.run_worker,
-                    args=(
-                        self.tasks,
-                        self.results,
-                        self.table,
-                        place,
-                        self.most,
-                        self.initializer,
-                        self.initargs,
-                    ),
-                )
-                process.start()
-                self.workers[place] = process
+    def start(self) -> None:
+        """Start the workers and the crew's threads."""
+        self.started = True
+        self.crew.begin()
+        _register_end()
+        _engines.add(self)
 
-    def bury(self) -> None:
-        """Workers that have ended: charge their tasks, replace them."""
-        for place, process in list(self.workers.items()):
-            if process.exitcode is None:
-                continue
-            del self.workers[place]
-            number = self.table[place]
-            if number > 0:
-                self.fail(number, process)
-            elif number == 0 and not (self.closing and process.exitcode == 0):
-                self.suspects = self.suspects or _now()  # perhaps between taking a task and saying so
-            process.join()
-        if not self.broken and (self.pending or not self.closing):
-            self.start_workers()
-
-    def fail(self, number: int, process: Any) -> None:
-        """The worker of task `number` died."""
-        task = self.pending.pop(number, None)
-        self.sent.discard(number)
-        if task is not None:
-            task.future.set_exception(
-                WorkerDiedError(
-                    f"the worker process {process.pid} died while it ran this task ({_cause(process.exitcode)})"
-                )
-            )
-
-    def look_for_lost(self) -> None:
-        """A task that was sent, is not in the channel, and that no worker has: it went down with one that died."""
-        if not self.suspects or _now() - self.suspects < _SETTLE:
-            return
-        taken = {self.table[place] for place in self.workers}
-        if self.tasks.qsize() == 0:
-            self.suspects = 0.0
-            for number in list(self.sent - taken):
-                self.sent.discard(number)
-                self.waiting.appendleft(number)  # it had not begun: another worker runs it
-
-    # ---- tasks
-
-    def submit(self, future: Any, call: Any) -> None:
-        """Take a call in."""
-        message_of = _worker.pack_task
-        with self.lock:
-            self.numbers += 1
-            number = self.numbers
-        task = _Task(future, message_of(number, call))
+    def submit(self, future: Any, message: Any) -> None:
+        """Take a call in; one that cannot be pickled raises."""
         with self.lock:
             if self.broken_by is not None:  # it broke while this call was on its way in
-                self.tell_broken(future)
-                return
-            self.pending[number] = task
-            self.waiting.append(number)
-            self.feed()
+                self._tell_broken(future)
+            elif self.waiting or len(self.crew.pending) >= self._room():
+                self.waiting.append((future, _crew.packed(message)))
+            else:
+                self._send(future, message)
+
+    def _send(self, future: Any, message: Any) -> None:
+        if future.running() or future.set_running_or_notify_cancel():
+            self.crew.send(message, _set_future, future)
+
+    def _room(self) -> int:
+        return self.count * (1 + self.ahead)
 
     def feed(self) -> None:
         """Move tasks into the channel, as many as may be there."""
-        while self.waiting and len(self.sent) < self.count * _AHEAD:
-            number = self.waiting.popleft()
-            task = self.pending.get(number)
-            if task is None:
-                continue
-            if task.future.running() or task.future.set_running_or_notify_cancel():
-                self.sent.add(number)
-                self.tasks.put(task.message)
-            else:
-                del self.pending[number]
+        while self.waiting and len(self.crew.pending) < self._room():
+            future, message = self.waiting.popleft()
+            try:
+                self._send(future, message)
+            except Exception as error:  # too large for what memory is left, say
+                future.set_exception(error)
 
-    def settle(self, message: tuple[Any, ...]) -> None:
-        """A result has come."""
-        number, kind = message[0], message[1]
-        if kind == _worker.INITIALIZER_FAILED:
-            self.break_down(_value_of(message)[1])
-            return
-        self.sent.discard(number)
-        task = self.pending.pop(number, None)
-        if task is None:
-            return
-        ok, value = _value_of(message)
-        if kind == _worker.RAISED or not ok:
-            task.future.set_exception(value)
-        else:
-            task.future.set_result(value)
+    # ---- the collector calls these
 
-    def break_down(self, error: BaseException) -> None:
+    def _after_batch(self) -> None:
+        self._measure()
+        with self.lock:
+            self.feed()
+            if self.closing and not self.waiting:
+                self.crew.closing = True
+
+    def _measure(self) -> None:
+        """How many tasks the workers do in a moment."""
+        done, since = self._rate
+        now = time.monotonic()
+        if now - since > AHEAD_SECONDS:
+            pace = (self.crew.settled - done) / (now - since) * AHEAD_SECONDS / self.count
+            self.ahead = int(min(max(pace, self.ahead / 2, AHEAD_LEAST), AHEAD_MOST))
+            self._rate = self.crew.settled, now
+
+    def _break_down(self, error: BaseException) -> None:
         """A worker could not be set up, or not be started: nothing will ever run."""
-        self.broken = True
-        self.broken_by = error
-        for task in self.pending.values():
-            self.tell_broken(task.future)
-        self.pending.clear()
-        self.waiting.clear()
-        self.sent.clear()
-        self.closing = True
+        with self.lock:
+            self.broken_by = error
+            self.closing = True
+            waiting, self.waiting = self.waiting, collections.deque()
+        self.crew.settle_all(self._broken_error)
+        for future, _ in waiting:
+            self._tell_broken(future)
 
-    def tell_broken(self, future: Any) -> None:
-        """This call will never run."""
-        broken = _std.BrokenProcessPool(BROKEN)
+    def _broken_error(self) -> BaseException:
+        broken: BaseException = _std.BrokenProcessPool(BROKEN)
         broken.__cause__ = self.broken_by
+        return broken
+
+    def _tell_broken(self, future: Any) -> None:
         if future.running() or future.set_running_or_notify_cancel():
-            future.set_exception(broken)
+            future.set_exception(self._broken_error())
 
-    # ---- the collector's thread
+    # ---- the end
 
-    def collect(self) -> None:
-        """The thread's life. What goes wrong here (no more processes can be started, say) fails what is pending."""
-        try:
-            self.collect_all()
-        except BaseException as error:
-            with self.lock:
-                self.break_down(error)
-            self.end()
+    def close(self) -> None:
+        """No more calls come."""
+        with self.lock:
+            self.closing = True
+        if self.started:
+            self.crew.tell(_crew.KICK)
 
-    def collect_all(self) -> None:
-        """Take results, feed tasks, bury and replace workers, until all is done and the executor is closed."""
-        while True:
-            ready = _mp_connection.wait(
-                [self.results.fileno(), self.wake.fileno(), *[p.sentinel for p in self.workers.values()]],
-                _SETTLE if self.suspects else None,
-            )
-            with self.lock:
-                while self.wake.qsize():
-                    self.wake.get()
-                self.take_results()
-                if not ready or any(p.exitcode is not None for p in self.workers.values()):
-                    self.take_results()  # what a worker sent before it ended
-                    self.bury()
-                    self.look_for_lost()
-                self.feed()
-                if self.executor() is None:
-                    self.closing = True
-                if self.closing and not self.pending:
-                    break
-        self.end()
-
-    def take_results(self) -> None:
-        """All that are there."""
-        while self.results.qsize():
-            for message in self.results.get_many(_BATCH):
-                self.settle(message)
-
-    def end(self) -> None:
-        """Let the workers go home, and see them out."""
-        for _ in self.workers:
-            self.tasks.put(None)
-        for process in self.workers.values():
-            process.join()
-        self.workers.clear()
-
-    def kick(self) -> None:
-        """Have the collector look at the state again."""
-        self.wake.put(None)
-
-
-def _value_of(message: tuple[Any, ...]) -> tuple[bool, Any]:
-    try:
-        return True, _worker.unpack_result(message)
-    except Exception as error:
-        return False, error
-
-
-def _now() -> float:
-    import time
-
-    return time.monotonic()
-
-
-def _cause(code: int | None) -> str:
-    import signal
-
-    if code is not None and code < 0:
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-    return f"exit code {code}"
+    def cancel_waiting(self) -> None:
+        """Those that have not begun never will."""
+        while self.waiting:
+            future, _ = self.waiting.popleft()
+            future.cancel()
+            future.set_running_or_notify_cancel()
 
 
 _engines: weakref.WeakSet[_Engine] = weakref.WeakSet()
@@ -265,11 +167,11 @@ _ends_registered = False
 
 def _at_exit() -> None:
     """The interpreter ends: what was submitted is finished first, as with the standard library's executors."""
-    for engine in list(_engines):
-        engine.closing = True
-        engine.kick()
-    for engine in list(_engines):
-        engine.thread.join()
+    engines = list(_engines)
+    for engine in engines:
+        engine.close()
+    for engine in engines:
+        engine.crew.collector.join()
 
 
 def _register_end() -> None:
@@ -307,37 +209,56 @@ class ProcessPoolExecutor(_std.ProcessPoolExecutor):  # type: ignore[misc,name-d
         self._engine: _Engine | None = _Engine(
             context, max_workers, max_tasks_per_child, initializer, initargs
         )
-        self._engine.executor = weakref.ref(self, _kicker(self._engine))
-        self._started = False
+        self._forgotten = weakref.ref(self, _closer(self._engine))
+        self._names: dict[Any, bytes | None] = {}
 
     @property
     def _processes(self) -> dict[int, Any]:
         """The living workers by process id, as in the standard library's executor."""
         engine = self._engine
-        return {} if engine is None else {p.pid: p for p in list(engine.workers.values())}
-
-    def _start(self, engine: _Engine) -> None:
-        engine.start_workers()
-        self._started = True
-        _register_end()
-        _engines.add(engine)
-        engine.thread = _threading.Thread(target=engine.collect, name="manyhands-collector", daemon=True)
-        engine.thread.start()
+        return {} if engine is None else {p.pid: p for p in list(engine.crew.pool)}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Have `fn(*args, **kwargs)` run by a worker; the `Future` of its result. A call that cannot be pickled
         raises here."""
         engine = self._engine
-        if engine is not None and engine.broken:
+        if engine is not None and engine.broken_by is not None:
             raise _std.BrokenProcessPool(BROKEN)
         if engine is None or engine.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = stdlib_of("concurrent.futures").Future()
-        with engine.lock:
-            if not self._started:
-                self._start(engine)
-        engine.submit(future, (fn, args, kwargs))
+        if not engine.started:
+            with engine.lock:
+                if not engine.started:
+                    engine.start()
+        future = _base.Future()
+        named = self._named(fn)
+        engine.submit(future, (named, args, kwargs) if kwargs else (named, args))
         return future
+
+    def _named(self, function: Any) -> Any:
+        """The function as it travels, remembered for the functions of late."""
+        try:
+            return self._names[function] or function
+        except KeyError:
+            if len(self._names) > 64:
+                self._names.clear()
+            return self._names.setdefault(function, _crew.name_of(function)) or function
+        except TypeError:  # not hashable
+            return function
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Any,
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **more: Any,
+    ) -> Any:
+        """`submit` for each item; an iterator over the results, in order. `chunksize`: items per task; `timeout`:
+        seconds from now until which results may be waited for."""
+        if chunksize == 1:  # no chunks to pack and unpack
+            return _base.Executor.map(self, fn, *iterables, timeout=timeout, **more)
+        return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; with `wait`, return once all are done. `cancel_futures`: those not begun are not."""
@@ -347,30 +268,24 @@ class ProcessPoolExecutor(_std.ProcessPoolExecutor):  # type: ignore[misc,name-d
         with engine.lock:
             engine.closing = True
             if cancel_futures:
-                for number in engine.waiting:
-                    task = engine.pending.pop(number, None)
-                    if task is not None:
-                        task.future.cancel()
-                        task.future.set_running_or_notify_cancel()
-                engine.waiting.clear()
-        if self._started:
-            engine.kick()
+                engine.cancel_waiting()
+        if engine.started:
+            engine.close()
             if wait:
-                engine.thread.join()
+                engine.crew.collector.join()
         self._engine = None
 
 
-def _kicker(engine: _Engine) -> Callable[[Any], None]:
+def _closer(engine: _Engine) -> Callable[[Any], None]:
     """Called when the executor is forgotten without shutdown: the engine closes once its tasks are done."""
     reference = weakref.ref(engine)
 
-    def kick(_: Any) -> None:
+    def close(_: Any) -> None:
         living = reference()
         if living is not None:
-            living.closing = True
-            living.kick()
+            living.close()
 
-    return kick
+    return close
 
 
 def _context(given: Any, most: int | None) -> Any:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl.messages import loads
+from manyhands._impl.messages import dumps, loads
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
 from manyhands.multiprocessing._queues import Queue
@@ -35,7 +35,7 @@ _connection = stdlib_of("multiprocessing.connection")
 _pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 _sharedctypes = stdlib_of("multiprocessing.sharedctypes")
 
-__all__ = ["Crew", "Failure", "cause_of", "name_of"]
+__all__ = ["Crew", "Failure", "cause_of", "name_of", "packed"]
 
 BATCH = 256  # results taken at once
 MASK = 0xFFFFFFFF
@@ -63,6 +63,14 @@ def name_of(function: Any) -> bytes | None:
         return bytes(_pickler.dumps(function, 5))
     except Exception:
         return None
+
+
+def packed(message: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The message as it can wait: pickled now, unless there is nothing in it that could change meanwhile."""
+    if len(message) == 2 and type(message[0]) is bytes and worker.PLAIN.issuperset(map(type, message[1])):
+        return message
+    data, buffers = dumps(message)
+    return (None, data, buffers) if buffers else (None, data)
 
 
 class Crew:

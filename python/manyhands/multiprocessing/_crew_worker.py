@@ -3,7 +3,7 @@
 A task is a message of the task channel: `(function, arguments)`, `(function, arguments, keywords)`, or, for a result
 that is to be a list of one, `(function, arguments, None)`. The function travels as its pickle where it is found by its
 name, which each worker looks up once; else as itself. A worker that cannot unpickle a task still knows which one it is:
-its place in the table of claims says so (see `_crew`).
+its place in the table of claims says so (see `_crew`). `(None, pickle[, buffers])` is such a task, pickled before.
 
 What came of it is a message of the result channel, `(number, kind, ...)`:
 
@@ -136,6 +136,9 @@ class _Worker:
         """Run it; the result as a message."""
         try:
             function = task[0]
+            if function is None:
+                task = loads(*task[1:])
+                function = task[0]
             if type(function) is bytes:
                 function = self.function_of(function)
             if len(task) == 2:

@@ -42,6 +42,9 @@ class _Bounded:
 
     room: Any
 
+    def __init__(self, pool: Any) -> None:
+        super().__init__(pool)  # type: ignore[call-arg]
+
     def next(self, timeout: float | None = None) -> Any:
         """The next result; `TimeoutError` where it is not there within `timeout` seconds."""
         try:
