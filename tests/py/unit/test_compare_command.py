@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -75,6 +76,16 @@ def compare(tmp_path, *arguments):
     return command
 
 
+def crowded(found):
+    """Did other programs use more than a fifth of a core, by the measurement's own account?"""
+    others = [
+        sample["extra"].get("others", 0.0)
+        for row in found["rows"]
+        for sample in (*row["samples"], *row["left_out"])
+    ]
+    return statistics.median(others) > 0.2
+
+
 @pytest.mark.parametrize(
     "name, choices",
     [
@@ -95,7 +106,9 @@ def test_the_verdict_is_right(tmp_path, name, choices):
         found = json.loads((tmp_path / "out").read_text())["comparisons"][0]
         if found["verdict"]["choice"] in choices:
             break
-    if found["verdict"]["choice"] == "unclear":
+    if found["verdict"]["choice"] == "unclear" or (
+        found["verdict"]["choice"] not in choices and crowded(found)
+    ):
         pytest.skip("the cores are busy with something else")
     assert found["verdict"]["choice"] in choices, command.out
     assert command.process.returncode == 0
