@@ -27,6 +27,21 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1 if the work failed, 2 if the call was wrong, 130 on Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"]:  # what a program does with Ctrl-C and its output is the program's own affair
+        return _main(given)
+    try:
+        status = _main(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # also while modules are being imported
+        print(f"manyhands {' '.join(given[:1])}: interrupted", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone (`| head`): nothing left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _main(given: list[str]) -> int:
     parser = _parser(given[0] if given else None)
     if given[:1] == ["run"] and given[1:2] not in (["-h"], ["--help"]):
         options = parser.parse_args(["run"])  # all that follows is the program's, dashes and all
@@ -36,15 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
-    module = importlib.import_module(COMMANDS[options.command][0])
-    try:
-        status = int(module.run(options))
-        if options.command != "run":  # a program's output is the program's own affair
-            sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone (`| head`): nothing left to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status
+    return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
