@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, deadlock, set_module
+from manyhands._impl import core, deadlock, set_module, strict
 from manyhands.errors import ThreadExit
 
 __all__ = [
@@ -205,6 +205,7 @@ set_module(
     Thread,
     Timer,
 )
-if isinstance(Lock, type):  # before 3.13 it is a function that pickles by its own name, core.allocate_lock
+# Before 3.13 it is a function that pickles by its own name, core.allocate_lock; strict, it says where the suites look.
+if isinstance(Lock, type) or strict:
     set_module("threading", "manyhands.threading", Lock)
 set_module("manyhands.threading", "manyhands.threading", Outcome, ThreadState)
