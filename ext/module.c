@@ -78,8 +78,6 @@ static PyObject *module_bind(PyObject *module, PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef module_methods[] = {
-    EXT_METHOD("allocate_lock", ext_allocate_lock, METH_NOARGS,
-               "allocate_lock($module, /)\n--\n\nReturn a new Lock."),
     EXT_METHOD(
         "checkpoint", ext_checkpoint, METH_NOARGS,
         "checkpoint($module, /)\n--\n\n"
@@ -96,6 +94,18 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* What threading.Lock is before 3.13. It calls itself Lock, since it is pickled by its name. */
+static PyMethodDef lock_method =
+    EXT_METHOD("Lock", ext_allocate_lock, METH_NOARGS, "Lock($module, /)\n--\n\nReturn a new Lock.");
+
+static int add_allocate_lock(PyObject *module)
+{
+    PyObject *function = PyCFunction_NewEx(&lock_method, module, NULL);
+    int rc = function == NULL ? -1 : PyModule_AddObjectRef(module, "allocate_lock", function);
+    Py_XDECREF(function);
+    return rc;
+}
+
 static int module_exec(PyObject *module)
 {
     ext_state *state = PyModule_GetState(module);
@@ -107,7 +117,7 @@ static int module_exec(PyObject *module)
             return -1;
         }
     }
-    return 0;
+    return add_allocate_lock(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -200,12 +200,10 @@ set_module(
     BoundedSemaphore,
     Condition,
     Event,
+    Lock,
     RLock,
     Semaphore,
     Thread,
     Timer,
 )
-# Before 3.13 it is a function that pickles by its own name, core.allocate_lock; strict, it says where the suites look.
-if isinstance(Lock, type) or strict:
-    set_module("threading", "manyhands.threading", Lock)
 set_module("manyhands.threading", "manyhands.threading", Outcome, ThreadState)

@@ -172,3 +172,8 @@ def test_timeout_forms() -> None:
     assert lock.acquire(timeout=Half())  # type: ignore[arg-type]
     assert lock.acquire(timeout=Nought()) is False  # type: ignore[arg-type]
     assert lock.acquire(timeout=1e-12) is False
+
+
+def test_the_lock_class_is_pickled_by_its_name():
+    """Managers under spawn send it to their server process."""
+    assert pickle.loads(pickle.dumps(ours.Lock)) is ours.Lock
