@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, deadlock, set_module, strict
+from manyhands._impl import core, deadlock, set_module
 from manyhands.errors import ThreadExit
 
 __all__ = [
