@@ -1,7 +1,7 @@
 """Why a row is behind its goal, or missing, said in one line each. What was not measured is called a guess."""
 
 _NOT_YET_DICT = "SharedDict is not built yet"
-_STDLIB_POOL = "Pool is the standard library's so far, on its own pipes"
+_POOL_START = "Pool's own channels and threads, and the start of each process; not profiled"
 _STDLIB_VALUES = "Value and Array are the standard library's ctypes wrappers so far; only their lock is ours"
 _IMPORTS = "a warm, preloaded server is not built yet; not profiled (a guess: our imports in the child)"
 _COLLECTOR = "the standard library's Future and Python on each hop; not profiled"
@@ -15,9 +15,9 @@ REASONS: dict[str, str] = {
     "shared/dict-set": _NOT_YET_DICT,
     "pool/interpreters-submit": "InterpreterPoolExecutor is the standard library's so far",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
-    "pool/create-fork": _STDLIB_POOL,
-    "pool/create-forkserver": _STDLIB_POOL,
-    "pool/create-spawn": _STDLIB_POOL,
+    "pool/create-fork": _POOL_START,
+    "pool/create-forkserver": _POOL_START,
+    "pool/create-spawn": _POOL_START,
     "mp/value-get": _STDLIB_VALUES,
     "mp/array-item": _STDLIB_VALUES,
     "mp/process-fork": "not profiled: the fork is the standard library's, and a place in the arena comes on top",
