@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 SITE = Path(manyhands.__file__).parent.parent
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         importlib.util.find_spec("test.lock_tests") is None,
         reason="this interpreter was installed without CPython's own tests (Debian: libpython3-testsuite)",

@@ -15,7 +15,10 @@ import pytest
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in HERE.glob("*.py") if not path.name.startswith("test_"))
-pytestmark = pytest.mark.skipif(not manyhands.compiled(), reason="these are what the core is for")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not manyhands.compiled(), reason="these are what the core is for"),
+]
 
 
 def run(*command):
