@@ -39,6 +39,10 @@ check: ## the fast tests and lint, under two minutes
 test-python: ## the Python tests alone, for PYTHON (ARGS for pytest)
 	@tools/run_tests python $(ARGS)
 
+.PHONY: stress
+stress: ## lost wake-ups, lost or doubled items, fairness, forks, broken twins: SCALE=10 runs ten times as long
+	@MANYHANDS_STRESS=$(or $(SCALE),10) TEST_LIMIT=$(or $(TEST_LIMIT),7200) tools/run_tests python tests/py/stress $(ARGS)
+
 .PHONY: conformance
 conformance: ## CPython's own tests on manyhands: SUITES='queue mp_fork' picks some, ARGS for the runner (ARGS=--help)
 	@site=$$($(SETUP) build) && $$($(SETUP) python) tests/py/conformance --python $$($(SETUP) python) --subject-path $$site \
