@@ -1,0 +1,67 @@
+"""python -m bench.deadlines: how late each blocking call comes back after its time limit, idle and on a loaded machine.
+
+The calls are those of tests/py/unit/thread_calls.py. Loaded means one busy process per core. Exits with 1 where one is
+later than 10 ms on the idle machine, or 100 ms on the loaded one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CALLS = Path(__file__).parent.parent / "tests" / "py" / "unit"
+LIMIT_S, ROUNDS = 0.02, 30
+BOUNDS_MS = {"idle": 10.0, "loaded": 100.0}
+
+
+@contextlib.contextmanager
+def busy(processes: int) -> Iterator[None]:
+    command = [sys.executable, "-c", "while True: pass"]
+    started = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def lateness_ms(call: Callable[..., Any]) -> list[float]:
+    late = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        call(timeout=LIMIT_S)
+        late.append((time.perf_counter() - began - LIMIT_S) * 1e3)
+    return sorted(late)
+
+
+def main() -> int:
+    sys.path.insert(0, str(CALLS))
+    import thread_calls
+
+    failed = 0
+    print(f"ms late after {LIMIT_S * 1e3:g} ms, {ROUNDS} times: median, latest\n")
+    print(f"{'call':26} {'idle':>16} {'loaded':>16}")
+    results: dict[str, dict[str, list[float]]] = {}
+    for state, processes in (("idle", 0), ("loaded", len(os.sched_getaffinity(0)))):
+        with busy(processes):
+            results[state] = {}
+            for name, make in thread_calls.TIMED.items():
+                results[state][name] = lateness_ms(make())
+    for name in thread_calls.TIMED:
+        figures = [results[state][name] for state in results]
+        print(f"{name:26} " + " ".join(f"{statistics.median(f):7.2f} {f[-1]:8.2f}" for f in figures))
+        failed += any(results[state][name][-1] > BOUNDS_MS[state] for state in results)
+    print(f"{failed} later than {BOUNDS_MS['idle']:g} ms idle, {BOUNDS_MS['loaded']:g} ms loaded")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
