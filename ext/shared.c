@@ -46,6 +46,12 @@ static shared_slab *list_slab(mh_slab *slab, int ours)
     }
     *entry = (shared_slab){slab, mh_slab_id(slab), 0, ours, slabs};
     slabs = entry;
+    if (entry->next != NULL && entry->next->objects == 0) { /* kept while it was the first; see forget_object */
+        shared_slab *empty = entry->next;
+        entry->next = empty->next;
+        mh_slab_close(empty->slab);
+        PyMem_RawFree(empty);
+    }
     return entry;
 }
 
@@ -69,7 +75,7 @@ static int find_place(size_t size, shared_slab **slab, size_t *offset)
     return *slab != NULL ? 0 : rc < 0 ? rc : -ENOMEM;
 }
 
-/* With the lock held: an object less; a slab without any is closed, but for the newest of ours. */
+/* With the lock held: an object less; a slab without any is closed, the first in the list when another comes. */
 static void forget_object(shared_slab *slab)
 {
     if (--slab->objects > 0 || slab == slabs) {
