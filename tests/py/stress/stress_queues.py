@@ -173,7 +173,7 @@ def thread_join(subject: Any, crew: Crew, rounds: int) -> None:
             thread.join()
             expect(ended and not thread.is_alive(), "join() returned before the thread had ended")
             other.join(1000)
-            expect(not other.is_alive(), "a second join() never returned")
+            expect(not other.is_alive(), "a second join() returned before the thread had ended")
             crew.step(me)
 
     crew.run(work)

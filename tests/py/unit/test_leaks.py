@@ -1,0 +1,551 @@
+"""No call of the compiled core keeps anything: a loop over each, and the memory and references after it as before.
+
+The table must be complete: a public type, method, attribute or function that no row calls fails a test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import manyhands
+import pytest
+
+if not manyhands.compiled():
+    pytest.skip("there is no compiled core here", allow_module_level=True)
+import manyhands.multiprocessing
+import manyhands.queue
+import manyhands.threading
+from manyhands import _core as core
+
+WARM, LOOPS = 60, 300
+MARK = object()  # its references are counted
+
+
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t) for name in ["a", "o", "s", "h", "hblkhd", "u", "f", "uordblks", "fo", "k"]
+    ]
+
+
+def malloced() -> int:
+    """Bytes that malloc() has given out; 0 where the C library does not tell."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return 0
+    mallinfo2.restype = Mallinfo2
+    info = mallinfo2()
+    return int(info.uordblks + info.hblkhd)
+
+
+def holdings() -> list[int]:
+    """What a leak makes grow by one at least for each call: blocks, references, descriptors; and bytes."""
+    gc.collect()
+    references = [sys.getrefcount(thing) for thing in (MARK, None, True, False)]
+    types = sum(sys.getrefcount(value) for value in vars(core).values() if isinstance(value, type))
+    return [sys.getallocatedblocks(), *references, types, len(os.listdir("/proc/self/fd")), malloced() // 16]
+
+
+def growth(call: Callable[[], Any]) -> list[int]:
+    for _ in range(WARM):
+        call()
+    before = holdings()
+    for _ in range(LOOPS):
+        call()
+    return [after - first for after, first in zip(holdings(), before, strict=True)]
+
+
+def leaks(call: Callable[[], Any]) -> bool:
+    """Something grew at each call, or nearly; three times, since other things of the process grow, too."""
+    return all(max(growth(call)) > LOOPS * 3 // 4 for _ in range(3))
+
+
+def failing(call: Callable[..., Any], *args: Any) -> None:
+    """Errors have paths of their own."""
+    with contextlib.suppress(Exception):
+        call(*args)
+
+
+ROWS: dict[str, Callable[[], Any]] = {}
+
+
+def row(names: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """The function calls all of these, named "Type.method" or "Type: method method"."""
+
+    def add(function: Callable[[], Any]) -> Callable[[], Any]:
+        head, _, rest = names.partition(": ")
+        for name in rest.split() if rest else [""]:
+            key = f"{head}.{name}" if name else head
+            assert key not in ROWS
+            ROWS[key] = function
+        return function
+
+    return add
+
+
+@row(
+    "Lock: __repr__ __enter__ __exit__ acquire release locked acquire_lock release_lock locked_lock _at_fork_reinit"
+)
+def lock() -> None:
+    made = core.allocate_lock()
+    with made:
+        assert not made.acquire(timeout=0) and made.locked() and made.locked_lock() and repr(made)
+    assert made.acquire_lock() and made.release_lock() is None
+    made.acquire()
+    made._at_fork_reinit()
+    failing(made.release)
+    failing(made.acquire, MARK, MARK)
+
+
+@row("RLock: __new__ __repr__ __init__ __enter__ __exit__ acquire release locked")
+def rlock() -> None:
+    made = core.RLock()
+    made.__init__()
+    with made:
+        assert made.acquire() and made.locked() and repr(made)
+        made.release()
+    failing(made.release)
+
+
+@row("RLock: _is_owned _recursion_count _release_save _acquire_restore _at_fork_reinit")
+def rlock_state() -> None:
+    made = core.RLock()
+    made.acquire()
+    assert made._is_owned() and made._recursion_count() == 1
+    made._acquire_restore(made._release_save())
+    failing(made._acquire_restore, MARK)
+    made._at_fork_reinit()
+    failing(made._release_save)
+
+
+@row(
+    "Condition: __new__ __repr__ __init__ acquire release locked __enter__ __exit__ wait wait_for notify notify_all"
+)
+def condition() -> None:
+    made = core.Condition()
+    with made:
+        made.wait(0)
+        made.wait_for(lambda: MARK, 0)
+        made.notify(1)
+        made.notify_all()
+        assert made.locked() and repr(made)
+    made.acquire(), made.release()
+    failing(made.notify, 1)
+    failing(made.wait, MARK)
+    failing(core.Condition, MARK)
+
+
+@row("Condition: notifyAll _is_owned _release_save _acquire_restore _at_fork_reinit _lock _waiters")
+def condition_state() -> None:
+    made = core.Condition(core.RLock())
+    made.acquire()
+    assert made._is_owned() and made._lock is not None
+    with contextlib.suppress(DeprecationWarning):
+        made.notifyAll()
+    made._acquire_restore(made._release_save())
+    assert len(made._waiters) == 0
+    made._at_fork_reinit()
+
+
+def semaphore_of(cls: Any) -> None:
+    made = cls(1)
+    with made:
+        assert not made.acquire(False) and repr(made)
+    made._at_fork_reinit()
+    assert made._value == 1 and made._cond is not None
+    failing(made.acquire, MARK, MARK)
+    failing(cls, MARK)
+
+
+@row("Semaphore: __new__ __repr__ __init__ acquire release __enter__ __exit__ _at_fork_reinit _value _cond")
+def semaphore() -> None:
+    semaphore_of(core.Semaphore)
+
+
+@row("BoundedSemaphore: __repr__ release _initial_value")
+def bounded_semaphore() -> None:
+    semaphore_of(core.BoundedSemaphore)
+    made = core.BoundedSemaphore(1)
+    assert made._initial_value == 1
+    failing(made.release)
+
+
+@row("Event: __new__ __repr__ __init__ is_set isSet set clear wait _at_fork_reinit _flag _cond")
+def event() -> None:
+    made = core.Event()
+    assert not made.wait(0) and repr(made)
+    made.set()
+    with contextlib.suppress(DeprecationWarning):
+        assert made.isSet()
+    assert made.is_set() and made._flag and made._cond and made.wait()
+    made.clear()
+    made._at_fork_reinit()
+    failing(made.wait, MARK)
+
+
+@row(
+    "Barrier: __new__ __repr__ __init__ wait reset abort "
+    "_action _timeout parties n_waiting broken _parties _count"
+)
+def barrier() -> None:
+    made = core.Barrier(1, lambda: MARK, 5)
+    assert made.wait() == 0 and repr(made) and made.parties == made._parties == 1
+    assert made._action and made._timeout == 5 and made._count == made.n_waiting == 0
+    made.abort()
+    assert made.broken
+    failing(made.wait)
+    made.reset()
+    failing(core.Barrier(1, lambda: failing(MARK)).wait)
+    failing(core.Barrier(2).wait, 0)
+
+
+@row(
+    "RWLock: __new__ __repr__ __init__ acquire_read acquire_write release_read release_write "
+    "_at_fork_reinit read write readers writing"
+)
+def rwlock() -> None:
+    made = core.RWLock("readers")
+    assert made.acquire_read() and made.readers == 1 and repr(made)
+    failing(made.acquire_write)
+    made.release_read()
+    assert made.acquire_write() and made.writing
+    failing(made.acquire_read)
+    made.release_write()
+    failing(made.release_write)
+    failing(core.RWLock, MARK)
+    made._at_fork_reinit()
+    assert made.read and made.write
+
+
+@row("RWLockSide: acquire release locked _is_owned __enter__ __exit__")
+def rwlock_side() -> None:
+    for side in (core.RWLock().read, core.RWLock().write):
+        with side:
+            assert side._is_owned()
+        assert side.acquire()
+        side.locked()
+        side.release()
+        failing(side.release)
+
+
+def queue_of(cls: Any) -> None:
+    made = cls(2)
+    made.put(1)
+    made.put(2, timeout=1)
+    failing(made.put, MARK, False)
+    assert made.full() and made.qsize() == 2 and made.get() and made.get(timeout=1)
+    failing(made.get, False)
+    made.put_nowait(1)
+    assert made.get_nowait() == 1 and made.empty()
+    for _ in range(3):
+        made.task_done()
+    made.join()
+    failing(made.task_done)
+    made.shutdown(True)
+    failing(made.put, MARK)
+    assert cls[int]
+
+
+@row(
+    "Queue: __new__ __init__ put get put_nowait get_nowait task_done join qsize empty full shutdown __class_getitem__"
+)
+def queue() -> None:
+    queue_of(core.Queue)
+
+
+@row("LifoQueue")
+def lifo_queue() -> None:
+    queue_of(core.LifoQueue)
+
+
+@row("PriorityQueue")
+def priority_queue() -> None:
+    queue_of(core.PriorityQueue)
+    made = core.PriorityQueue()
+    made.put(MARK)
+    failing(made.put, 1)
+
+
+@row("Queue: mutex not_empty not_full all_tasks_done unfinished_tasks is_shutdown queue maxsize")
+def queue_state() -> None:
+    for cls in (core.Queue, core.LifoQueue, core.PriorityQueue):
+        made = cls(3)
+        made.put(MARK)
+        with made.mutex:
+            assert made.not_empty and made.not_full and made.all_tasks_done
+        assert (made.unfinished_tasks, made.is_shutdown, made.maxsize, len(made.queue)) == (1, False, 3, 1)
+        made.get()
+
+
+class Store(core.Queue):  # type: ignore[misc]
+    """Its own store, over the one of the base class."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+
+    def _get(self) -> Any:
+        return super()._get()
+
+    def _qsize(self) -> int:
+        return int(super()._qsize())
+
+
+@row("Queue: _init _qsize _put _get")
+def queue_store() -> None:
+    made = Store()
+    made.put(MARK)
+    assert made.qsize() == 1 and made.get() is MARK
+
+
+@row("SimpleQueue: __new__ __init__ put put_nowait get get_nowait empty qsize __class_getitem__")
+def simple_queue() -> None:
+    made = core.SimpleQueue()
+    made.put(MARK)
+    made.put_nowait(MARK)
+    made.put(made)  # a cycle
+    assert made.qsize() == 3 and made.get() and made.get_nowait() and not made.empty()
+    failing(core.SimpleQueue().get, True, 0)
+    failing(made.get, MARK, MARK)
+    assert core.SimpleQueue[int]
+
+
+@row("Control: __new__ adopt disown pause resume terminate state cpu_time terminating")
+def control() -> None:
+    """The thread's own part is in the life of a thread; a control that no thread has adopted refuses some."""
+    made = core.Control()
+    for name in ("pause", "resume", "terminate"):
+        failing(getattr(made, name), *([0] if name == "pause" else []))
+    for name in ("state", "cpu_time", "terminating"):
+        with contextlib.suppress(Exception):
+            getattr(made, name)
+    thread = manyhands.threading.Thread(target=manyhands.checkpoint)
+    thread.start()
+    with contextlib.suppress(RuntimeError):
+        thread.pause(0)
+        thread.resume()
+        thread.terminate()
+    thread.join()
+
+
+@row("Shield: __enter__ __exit__")
+def shield() -> None:
+    with core.shield():
+        manyhands.checkpoint()
+
+
+@row("shield")
+@row("checkpoint")
+@row("allocate_lock")
+@row("_waits")
+@row("block")
+@row("Block: __len__")
+@row("arena_usage")
+@row("arena_fd")
+def functions() -> None:
+    core.shield(), core.checkpoint(), core.allocate_lock(), core._waits()
+    assert len(core.block(4096)) == 4096 and core.arena_usage() and core.arena_fd() >= 0
+    failing(core.block, -1)
+
+
+@row("arena_reserve")
+@row("arena_unreserve")
+def places() -> None:
+    core.arena_unreserve(core.arena_reserve())
+
+
+@row("_bind")
+def bind() -> None:
+    failing(core._bind, "no such name", MARK)
+
+
+def shared_lock_of(cls: Any) -> None:
+    made = cls()
+    with made:
+        assert (
+            made._is_mine()
+            and made._count() == 1
+            and made.owner
+            and not made._get_value()
+            and made._is_zero()
+        )
+    assert made.acquire(timeout=1)
+    made.release()
+    failing(made.release)
+    failing(made.recover, 0)
+    fd, slab, offset = made.place
+    assert cls._rebuild(fd, slab, offset)
+    failing(cls._rebuild, -1, 0, 1)
+
+
+LOCK = ": __new__ acquire release recover __enter__ __exit__ _is_mine _count _get_value _is_zero _rebuild place owner"
+
+
+@row("SharedLock" + LOCK)
+def shared_lock() -> None:
+    shared_lock_of(core.SharedLock)
+
+
+@row("SharedRLock" + LOCK)
+def shared_rlock() -> None:
+    shared_lock_of(core.SharedRLock)
+
+
+@row(
+    "SharedSemaphore: __new__ acquire release __enter__ __exit__ _get_value _is_zero _rebuild place maxvalue"
+)
+def shared_semaphore() -> None:
+    made = core.SharedSemaphore(1, 1)
+    with made:
+        assert made._is_zero() and made._get_value() == 0 and made.maxvalue == 1
+    assert made.acquire()
+    made.release()
+    failing(made.release)
+    assert core.SharedSemaphore._rebuild(*made.place)
+
+
+@row("SharedCondition: __new__ wait notify waiting _rebuild place")
+def shared_condition() -> None:
+    made, guard = core.SharedCondition(), core.SharedLock()
+    with guard:
+        assert not made.wait(guard, 0)
+        made.notify(1)
+    assert made.waiting() == 0
+    failing(made.wait, guard, 0)
+    assert core.SharedCondition._rebuild(*made.place)
+
+
+@row("SharedEvent: __new__ is_set set clear wait _rebuild place")
+def shared_event() -> None:
+    made = core.SharedEvent()
+    made.set()
+    assert made.is_set() and made.wait()
+    made.clear()
+    assert not made.wait(0) and core.SharedEvent._rebuild(*made.place)
+
+
+@row("SharedBarrier: __new__ wait _defaults reset abort _rebuild place parties n_waiting broken")
+def shared_barrier() -> None:
+    made = core.SharedBarrier(1)
+    made._defaults(lambda: MARK, 5)
+    assert made.wait() == 0 and made.parties == 1 and made.n_waiting == 0
+    made.abort()
+    assert made.broken
+    failing(made.wait)
+    made.reset()
+    assert core.SharedBarrier._rebuild(*made.place)
+
+
+@row(
+    "MessageQueue: __init__ put put_many get get_many qsize empty full close fileno "
+    "_handle _attach _taken _closed _maxsize"
+)
+def message_queue() -> None:
+    made = manyhands.multiprocessing.Queue(5)
+    made.put({"a": [1, b"x" * 100]})
+    made.put_many([1, "two", None])
+    assert made.get() and made.get_many(2) and made.qsize() == 1 and not made.empty() and not made.full()
+    failing(made.put, lambda: MARK)
+    failing(made.get_many, MARK)
+    fd, bell, name, maxsize = made._handle()
+    other = core.MessageQueue.__new__(core.MessageQueue)
+    other._attach(fd, bell, name, maxsize)
+    assert made.fileno() >= 0 and made._taken() is not None and made._maxsize == 5
+    made.get()
+    failing(made.get, False)
+    made.close()
+    assert made._closed
+    other.close()
+
+
+@row("PipeEnd: send send_bytes recv recv_bytes poll close handle select_fd _attach _pair socket_fd")
+def pipe_end() -> None:
+    here, there = core.PipeEnd._pair(True)
+    here.send([1, 2])
+    here.send_bytes(b"bytes")
+    assert there.poll(1) and there.recv() == [1, 2] and there.recv_bytes() == b"bytes"
+    failing(here.send, lambda: MARK)
+    assert there.select_fd() >= 0 and here.socket_fd >= 0
+    again = core.PipeEnd._attach(*here.handle())
+    for end in (here, there, again):
+        end.close()
+    failing(there.recv)
+
+
+@row("ProcessControl: __new__ pause resume state cpu_time memory")
+def process_control() -> None:
+    made = core.ProcessControl(CHILD[0].pid, core.arena_reserve() if not PLACE else PLACE[0])
+    assert made.state() and made.memory() > 0 and made.cpu_time() >= 0
+    failing(made.pause, MARK)
+    assert made.pause(5)
+    made.resume()
+    failing(core.ProcessControl, -1, 0)
+
+
+CHILD: list[Any] = []  # a process to be looked at
+PLACE: list[Any] = []
+
+# What is called once in the life of a process, and cannot be undone.
+ONCE = {
+    "arena_join": "binds this process to an arena",
+    "arena_settle": "gives a place to a living process",
+    "MessageQueue._claim": "binds this process to a word of a pool's table",
+}
+
+
+@pytest.fixture
+def child() -> Iterator[None]:
+    CHILD.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+    PLACE.append(core.arena_reserve())
+    yield
+    core.arena_unreserve(PLACE.pop())
+    CHILD.pop().communicate(b"\n")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("function", dict.fromkeys(ROWS.values()), ids=lambda function: function.__name__)
+def test_nothing_is_kept(function: Callable[[], Any], child: None) -> None:
+    assert not leaks(function), growth(function)
+
+
+def test_every_entry_is_in_the_table() -> None:
+    there = set()
+    for name, value in vars(core).items():
+        if isinstance(value, type):
+            ignored = ("__doc__", "__module__", "__dict__", "__weakref__", "__weaklistoffset__", "__reduce__")
+            names = {f"{name}.{each}" for each in vars(value) if each not in ignored}
+            there |= names or {name}
+        elif callable(value):
+            there.add(name)
+    assert there - set(ROWS) - set(ONCE) == set(), "no leak loop calls these"
+    assert set(ROWS) | set(ONCE) <= there, "these are gone"
+
+
+KEPT: list[Any] = []
+
+
+LEAKS: dict[str, Callable[[], Any]] = {
+    "memory": lambda: KEPT.append([]),
+    "reference": lambda: ctypes.pythonapi.Py_IncRef(ctypes.py_object(MARK)),
+    "descriptor": lambda: KEPT.append(os.dup(0)),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
+def test_a_leak_is_seen(leak: Callable[[], Any]) -> None:
+    try:
+        assert leaks(leak)
+    finally:
+        for thing in KEPT:
+            if isinstance(thing, int):
+                os.close(thing)
+        KEPT.clear()
