@@ -46,7 +46,8 @@ static shared_slab *list_slab(mh_slab *slab, int ours)
     }
     *entry = (shared_slab){slab, mh_slab_id(slab), 0, ours, slabs};
     slabs = entry;
-    if (entry->next != NULL && entry->next->objects == 0) { /* kept while it was the first; see forget_object */
+    if (entry->next != NULL &&
+        entry->next->objects == 0) { /* kept while it was the first; see forget_object */
         shared_slab *empty = entry->next;
         entry->next = empty->next;
         mh_slab_close(empty->slab);
