@@ -94,7 +94,7 @@ int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs,
         return value_error("can't specify a timeout for a non-blocking call");
     }
     if (ns < 0 && !unset) {
-        return value_error("timeout value must be a non-negative number");
+        return ns == INT64_MIN ? too_large() : value_error("timeout value must be a non-negative number");
     }
     *deadline = !blocking || ns == 0 ? MH_AT_ONCE : unset ? MH_FOREVER : mh_in_ns(ns);
     return 0;
