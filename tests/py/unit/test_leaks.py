@@ -91,7 +91,8 @@ def row(names: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 
 
 @row(
-    "Lock: __new__ __repr__ __enter__ __exit__ acquire release locked acquire_lock release_lock locked_lock _at_fork_reinit"
+    "Lock: __new__ __repr__ __enter__ __exit__ acquire release locked "
+    "acquire_lock release_lock locked_lock _at_fork_reinit"
 )
 def lock() -> None:
     made = core.allocate_lock()
