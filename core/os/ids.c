@@ -21,6 +21,7 @@
 #define KEY_OTHER 0x20000000u /* above every id: the kernel's limit is 2^22 */
 
 _Thread_local struct mh__tls mh__tls_block MH__TLS_MODEL;
+_Atomic(uint32_t) mh__os_forks;
 _Atomic(uint64_t) mh__os_self;
 /* Written in a child before it has a second thread, so relaxed is enough; atomic, because a thread that the fork left
  * behind may have been reading it, which race detectors carry over into the child. */
@@ -30,6 +31,7 @@ static void after_fork_in_child(void)
 {
     struct mh__tls *tls = mh__tls();
     mh_store_rlx(&mh__os_self, 0);
+    mh_add_rlx(&mh__os_forks, 1);
     tls->tid = 0;
     tls->who = 0;
     mh_store_rlx(&inherited_key, tls->key);

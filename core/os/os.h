@@ -63,7 +63,12 @@ static inline uint64_t mh_os_who(void)
 {
     return (mh_os_self() & ~(uint64_t) UINT32_MAX) | (uint32_t) mh_os_tid();
 }
+static inline uint32_t mh_os_forks(void)
+{
+    return 0;
+}
 #else
+extern _Atomic(uint32_t) mh__os_forks MH_HIDDEN;
 extern _Atomic(uint64_t) mh__os_self MH_HIDDEN; /* 0: not asked yet, or forked since */
 uint64_t mh__os_learn_self(void);
 void mh__os_learn_thread(struct mh__tls *tls); /* key and tid */
@@ -73,6 +78,11 @@ static inline uint64_t mh_os_self(void)
 {
     uint64_t self = mh_load_rlx(&mh__os_self);
     return self != 0 ? self : mh__os_learn_self();
+}
+/* How many forks lie between the first process and this one: what lay on other threads' stacks before one is gone. */
+static inline uint32_t mh_os_forks(void)
+{
+    return mh_load_rlx(&mh__os_forks);
 }
 static inline int mh_os_pid(void)
 {

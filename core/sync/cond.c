@@ -102,10 +102,24 @@ static void repair(mh_cond *cond)
     set_waiters(cond, count);
 }
 
+/* Private, and under the guard. In a forked child the others of the line are gone, and their stacks are used anew. */
+static void forget_parents(mh_cond *cond)
+{
+    uint32_t forks = mh_os_forks();
+    if (cond->forks != forks) {
+        cond->forks = forks;
+        cond->first = cond->last = NULL;
+        set_waiters(cond, 0);
+    }
+}
+
 static void enter(mh_cond *cond)
 {
     if (mh__section_enter(&cond->guard) == MH_OWNER_DIED) {
         repair(cond);
+    }
+    if (is_private(cond)) {
+        forget_parents(cond);
     }
 }
 
@@ -321,6 +335,7 @@ int mh_cond_prepare(mh_cond *cond, mh_cond_ticket *ticket)
     enter(cond);
     if (is_private(cond)) {
         mh_store_rlx(&ticket->word, WAITING);
+        ticket->node = (uint32_t) cond->forks;
         append(cond, ticket);
         add_waiters(cond, 1);
     } else {
@@ -330,12 +345,18 @@ int mh_cond_prepare(mh_cond *cond, mh_cond_ticket *ticket)
     return rc;
 }
 
+/* Under the guard: a private ticket of a thread that forked while it waited, in a signal handler, is in no line now. */
+static int is_of_parent(const mh_cond *cond, const mh_cond_ticket *ticket)
+{
+    return is_private(cond) && ticket->node != (uint32_t) cond->forks;
+}
+
 /* Out of the line. 1: a notify was there first, and the wake is the caller's. */
 static int give_up(mh_cond *cond, mh_cond_ticket *ticket)
 {
     enter(cond);
     int notified = mh_load_acq(word_of(cond, ticket)) == NOTIFIED;
-    if (!notified) {
+    if (!notified && !is_of_parent(cond, ticket)) {
         if (is_private(cond)) {
             remove_ticket(cond, ticket);
         } else {

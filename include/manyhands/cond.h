@@ -41,7 +41,7 @@ typedef struct mh_cond {
     uint32_t order;              /* of the next who comes */
     MH_ATOMIC(uint32_t) passing; /* a wake on its way from a dead waiter to another */
     void *first, *last;          /* private: the line of waiters */
-    uint64_t reserved;
+    uint64_t forks;              /* private: how often this process was forked when the line was made */
     mh_cond_node node[MH_COND_NODES];
 } mh_cond;
 
@@ -49,7 +49,7 @@ typedef struct mh_cond {
 typedef struct mh_cond_ticket {
     struct mh_cond_ticket *next, *previous;
     MH_ATOMIC(uint32_t) word;
-    uint32_t node; /* shared: index */
+    uint32_t node; /* shared: index; private: the condition's `forks` */
 } mh_cond_ticket;
 
 /* Bytes for a shared condition with room for `waiters` at once; sizeof(mh_cond) where MH_COND_NODES suffice.
