@@ -26,6 +26,7 @@
 #include "manyhands/wait.h"
 
 #include "blocked.h"
+#include "monitor.h"
 
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
@@ -70,6 +71,11 @@
     X(LOADS)          /* manyhands._impl.messages.loads; bound */      \
     X(DEADLOCK)       /* manyhands._impl.deadlock.report; bound */     \
     X(GETPID)         /* os.getpid */                                  \
+    X(MARKS)          /* manyhands._impl.cleanup.marks; bound */       \
+    X(KNOWN_CODE)     /* cleanup.c's */                                \
+    X(SET_EVENTS)     /* of sys.monitoring; monitor.c */               \
+    X(SET_LOCAL_EVENTS)                                                \
+    X(CURRENT_FRAMES) /* sys._current_frames */                        \
     X(DEQUE)          /* collections.deque */                          \
     X(HEAPPUSH)                                                        \
     X(HEAPPOP)
@@ -84,6 +90,7 @@ typedef struct ext_state {
     bool main_interpreter;
     ext_blocked *blocked; /* blocked.c */
     atomic_flag blocked_guard;
+    ext_monitor monitor;
 } ext_state;
 
 extern struct PyModuleDef ext_module;
@@ -115,6 +122,7 @@ int ext_barrier_ready(PyObject *module, ext_state *state);
 int ext_rwlock_ready(PyObject *module, ext_state *state);
 int ext_queue_ready(PyObject *module, ext_state *state);
 int ext_simplequeue_ready(PyObject *module, ext_state *state);
+int ext_cleanup_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
 int ext_shared_lock_ready(PyObject *module, ext_state *state);
 int ext_shared_sync_ready(PyObject *module, ext_state *state);
@@ -174,6 +182,7 @@ typedef struct ext_waiting {
     bool hold;             /* see ext_wait_hold */
     int64_t slice;
     PyObject *kept; /* hold: the first exception of a signal handler */
+    PyObject *self; /* borrowed: whose module this is */
 } ext_waiting;
 
 /* Runs detached: waits in the core, and returns what the core returned. Touches no Python object except between

@@ -1,23 +1,28 @@
 /* Pause and termination: checkpoint(), shield(), and Control, by which a Thread object is paused, resumed and terminated. */
-#include "common.h"
-
-#include "manyhands/thread.h"
-
-/* The adopted thread keeps the object alive until it disowns it. A thread that never comes to its end (a daemon, when the
- * interpreter goes) therefore leaves valid memory behind. */
-typedef struct ext_control {
-    PyObject_HEAD
-    mh_thread thread;
-    atomic_uint requests; /* terminate() calls */
-    atomic_bool adopted;  /* for good: a control serves one thread */
-} ext_control;
+#include "control.h"
 
 /* What the running thread knows of itself. */
 static _Thread_local struct {
     ext_control *control; /* NULL where the thread is not adopted, or by C code */
-    unsigned delivered;   /* requests that were raised as ThreadExit */
-    bool shielded;        /* one was: the waits of its clean-up are left alone */
+    unsigned shields;     /* shield()s that it is inside of */
+    bool shielded;        /* ThreadExit was raised: the waits of its clean-up are left alone */
+    bool recall;          /* it could not be parked, or ended, where it was met; to be tried again once it may */
 } current;
+
+ext_control *ext_control_self(void)
+{
+    return current.control;
+}
+
+bool ext_shielded(void)
+{
+    return current.shields != 0;
+}
+
+bool ext_may_park(void)
+{
+    return current.shields == 0;
+}
 
 /* ---- for wait.c ---------------------------------------------------------------------------------------------- */
 
@@ -33,18 +38,20 @@ void ext_shield_leave(void)
 
 bool ext_exit_pending(void)
 {
-    return current.shielded && current.control != NULL &&
-           atomic_load_explicit(&current.control->requests, memory_order_relaxed) != current.delivered;
+    return current.shielded && ext_control_exit_due(current.control);
 }
 
 int ext_deliver_exit(PyObject *self)
 {
-    if (current.control != NULL) {
-        current.delivered = atomic_load_explicit(&current.control->requests, memory_order_relaxed);
+    ext_control *control = current.control;
+    if (control != NULL) {
+        unsigned requests = atomic_load_explicit(&control->requests, memory_order_relaxed);
+        atomic_store_explicit(&control->delivered, requests, memory_order_relaxed);
         if (!current.shielded) {
             current.shielded = true;
             mh_shield_enter();
         }
+        ext_monitor_drop((PyObject *) control, control);
     }
     ext_raise(self, EXT_THREAD_EXIT, NULL);
     return EXT_RAISED;
@@ -68,10 +75,19 @@ static bool asked(void)
 PyObject *ext_checkpoint(PyObject *module, PyObject *unused)
 {
     (void) unused;
-    if (!asked()) {
+    if (!asked() || (ext_control_exit_due(current.control) && ext_in_cleanup(module))) {
         Py_RETURN_NONE;
     }
     return ext_wait(module, stop_here, NULL, MH_FOREVER) == EXT_RAISED ? NULL : Py_NewRef(Py_None);
+}
+
+/* What was asked for while the thread could not do it is asked for again. */
+static void ask_again(void)
+{
+    ext_control *me = current.control;
+    if (me != NULL && (mh_thread_state(&me->thread) == MH_PAUSING || ext_control_exit_due(me))) {
+        (void) ext_monitor_hunt((PyObject *) me, me);
+    }
 }
 
 /* ---- shield() ------------------------------------------------------------------------------------------------ */
@@ -111,6 +127,7 @@ static PyObject *shield_enter(ext_shielding *self, PyObject *unused)
     }
     self->owner = me;
     self->depth++;
+    current.shields++;
     mh_shield_enter();
     Py_RETURN_NONE;
 }
@@ -124,6 +141,9 @@ static PyObject *shield_exit(ext_shielding *self, PyObject *const *args, Py_ssiz
     }
     self->depth--;
     mh_shield_leave();
+    if (--current.shields == 0) {
+        ask_again();
+    }
     Py_RETURN_FALSE;
 }
 
@@ -161,6 +181,12 @@ static PyObject *control_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (self != NULL) {
         memset(&self->thread, 0, sizeof self->thread);
         atomic_init(&self->requests, 0);
+        atomic_init(&self->delivered, 0);
+        atomic_init(&self->ident, 0);
+        atomic_init(&self->asked, 0);
+        atomic_init(&self->hunted, false);
+        self->next = NULL;
+        self->until = 0;
         atomic_init(&self->adopted, false);
     }
     return (PyObject *) self;
@@ -192,8 +218,8 @@ static PyObject *control_adopt(ext_control *self, PyObject *unused)
         return NULL;
     }
     current.control = (ext_control *) Py_NewRef((PyObject *) self);
-    current.delivered = 0;
     current.shielded = false;
+    atomic_store_explicit(&self->ident, PyThread_get_thread_ident(), memory_order_relaxed);
     Py_RETURN_NONE;
 }
 
@@ -208,16 +234,47 @@ static PyObject *control_disown(ext_control *self, PyObject *unused)
         current.shielded = false;
         mh_shield_leave();
     }
+    ext_monitor_drop((PyObject *) self, self);
     mh_thread_disown(&self->thread);
     current.control = NULL;
     Py_DECREF((PyObject *) self);
     Py_RETURN_NONE;
 }
 
-static int wait_for_pause(void *thread, mh_deadline deadline, ext_waiting *waiting)
+/* How long the first hunt gets before the next; doubles up to the second value. */
+static const int64_t hunt_again_ns[2] = {200000000, 1600000000};
+
+static int wait_for_pause(void *object, mh_deadline deadline, ext_waiting *waiting)
+{
+    ext_control *control = object;
+    for (int64_t span = hunt_again_ns[0];; span = span < hunt_again_ns[1] ? span * 2 : span) {
+        mh_deadline next = mh_in_ns(span);
+        int rc = mh_thread_await_pause(&control->thread, next < deadline ? next : deadline, NULL);
+        if (rc != -ETIMEDOUT || deadline <= next) {
+            return rc;
+        }
+        ext_attach(waiting);
+        (void) ext_monitor_hunt((PyObject *) control, control);
+        ext_detach(waiting);
+    }
+}
+
+/* The calling thread parks itself, unless it must not be parked here: then it is once it may. */
+static int park_self(void *thread, mh_deadline deadline, ext_waiting *waiting)
 {
     (void) waiting;
-    return mh_thread_pause(thread, deadline, NULL);
+    int rc = mh_thread_pause(thread, deadline, NULL);
+    return rc == -ECANCELED ? MH_E_STATE : rc;
+}
+
+static PyObject *pause_self(ext_control *self)
+{
+    if (!ext_may_park()) {
+        (void) mh_thread_pause(&self->thread, MH_AT_ONCE, NULL);
+        Py_RETURN_FALSE;
+    }
+    int rc = ext_wait((PyObject *) self, park_self, &self->thread, MH_FOREVER);
+    return rc == EXT_RAISED ? NULL : PyBool_FromLong(rc >= 0);
 }
 
 static PyObject *control_pause(ext_control *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -228,21 +285,45 @@ static PyObject *control_pause(ext_control *self, PyObject *const *args, Py_ssiz
     if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0 || ext_deadline(timeout, &deadline) < 0) {
         return NULL;
     }
-    int rc = ext_wait((PyObject *) self, wait_for_pause, &self->thread, deadline);
-    return rc == MH_E_STATE ? not_running("pause") : ext_waited(rc);
+    if (self == current.control) {
+        return pause_self(self);
+    }
+    int rc = mh_thread_pause(&self->thread, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT) {
+        (void) ext_monitor_hunt((PyObject *) self, self);
+        rc = ext_wait((PyObject *) self, wait_for_pause, self, deadline);
+        if (rc != -ETIMEDOUT && rc != EXT_RAISED) {
+            ext_monitor_drop((PyObject *) self, self);
+        }
+    }
+    return rc == EXT_RAISED ? NULL : PyBool_FromLong(rc >= 0);
 }
 
 static PyObject *control_resume(ext_control *self, PyObject *unused)
 {
     (void) unused;
-    return mh_thread_resume(&self->thread) < 0 ? not_running("resume") : Py_NewRef(Py_None);
+    if (mh_thread_resume(&self->thread) < 0 && mh_thread_state(&self->thread) <= MH_RUNNING) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot resume a thread that is not paused");
+        return NULL;
+    }
+    if (!ext_control_exit_due(self)) {
+        ext_monitor_drop((PyObject *) self, self);
+    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *control_terminate(ext_control *self, PyObject *unused)
 {
     (void) unused;
+    atomic_store_explicit(&self->asked, mh_now(), memory_order_relaxed);
     atomic_fetch_add_explicit(&self->requests, 1, memory_order_relaxed);
-    return mh_thread_terminate(&self->thread) < 0 ? not_running("terminate") : Py_NewRef(Py_None);
+    if (mh_thread_terminate(&self->thread) < 0) {
+        return not_running("terminate");
+    }
+    if (mh_thread_state(&self->thread) != MH_FINISHED) {
+        (void) ext_monitor_hunt((PyObject *) self, self);
+    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *control_get_state(ext_control *self, void *unused)

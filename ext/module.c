@@ -1,8 +1,8 @@
 /* The module manyhands._core: its state, and the table of type families. */
-#include "common.h"
+#include "control.h"
 
 static int (*const families[])(PyObject *, ext_state *) = {
-    ext_wait_ready,        ext_errors_ready,  ext_lock_ready,        ext_rlock_ready,       ext_cond_ready,
+    ext_wait_ready,        ext_cleanup_ready, ext_errors_ready,  ext_lock_ready,        ext_rlock_ready,       ext_cond_ready,
     ext_sem_ready,         ext_event_ready,   ext_barrier_ready,     ext_rwlock_ready,      ext_queue_ready,
     ext_simplequeue_ready, ext_control_ready, ext_shared_lock_ready, ext_shared_sync_ready, ext_mpqueue_ready,
     ext_pipe_end_ready,    ext_process_ready,
@@ -56,6 +56,7 @@ static const struct {
     {"Full", EXT_FULL},
     {"ShutDown", EXT_SHUT_DOWN},
     {"deadlock", EXT_DEADLOCK},
+    {"marks", EXT_MARKS},
     {"dumps", EXT_DUMPS},
     {"loads", EXT_LOADS},
 };
@@ -132,6 +133,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 static int module_clear(PyObject *module)
 {
     ext_state *state = PyModule_GetState(module);
+    ext_monitor_forget(state);
     for (int i = 0; i < EXT_REF_COUNT; i++) {
         Py_CLEAR(state->ref[i]);
     }

@@ -5,6 +5,7 @@
  * to their deadline. In a thread that blocks while the interpreter is being finalised, attaching never returns (3.14 and
  * newer) or ends the thread: nothing after it may be needed for correctness of shared state.
  */
+#include "control.h"
 #include "locks.h"
 
 #define SLICE_NS 50000000
@@ -36,9 +37,20 @@ static void keep(ext_waiting *waiting)
 
 static int on_interrupt(void *arg);
 
+/* The thread is to end, but a clean-up waits on to its own end. */
+static int on_exit_asked(void *arg)
+{
+    ext_waiting *waiting = arg;
+    ext_attach(waiting);
+    bool cleanup = ext_in_cleanup(waiting->self);
+    ext_detach(waiting);
+    return cleanup ? 0 : -ECANCELED;
+}
+
 static void listen(ext_waiting *waiting)
 {
     mh_on_interrupt(on_interrupt, waiting, waiting->slice);
+    mh_on_terminate(on_exit_asked, waiting);
 }
 
 /* Called by the core while it holds nothing. A handler may itself wait, hence the second listen(). */
@@ -68,6 +80,7 @@ static PyObject *after_fork(PyObject *module, PyObject *unused)
     (void) unused;
     ext_blocked_after_fork(PyModule_GetState(module));
     atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+    ext_monitor_after_fork(module);
     Py_RETURN_NONE;
 }
 
@@ -156,6 +169,7 @@ static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, v
         listen(waiting);
         rc = waiter(object, deadline, waiting);
         mh_on_interrupt(NULL, NULL, 0);
+        mh_on_terminate(NULL, NULL);
         ext_attach(waiting);
     }
     ext_blocked_leave(&blocked);
@@ -164,9 +178,9 @@ static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, v
 
 int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
 {
-    ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0};
-    if (ext_exit_pending() && ext_deliver_exit(self) < 0) {
-        return EXT_RAISED;
+    ext_waiting waiting = {.self = self, .slice = takes_signals(self) ? SLICE_NS : 0};
+    if (ext_exit_pending() && !ext_in_cleanup(self)) {
+        return ext_deliver_exit(self);
     }
     int rc = run_waiter(self, &waiting, waiter, object, deadline);
     if (waiting.raised) {
@@ -181,7 +195,7 @@ int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadli
 int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
 {
     PyObject *before = ext_error_take();
-    ext_waiting waiting = {.slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
+    ext_waiting waiting = {.self = self, .slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
     ext_shield_enter();
     int rc = run_waiter(self, &waiting, waiter, object, deadline);
     ext_shield_leave();

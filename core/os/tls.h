@@ -18,6 +18,8 @@ struct mh__tls {
     struct mh__control *control; /* the thread can be paused and terminated; NULL: it cannot */
     int (*hook)(void *arg);      /* mh_on_interrupt */
     void *hook_arg;
+    int (*exit_hook)(void *arg); /* mh_on_terminate */
+    void *exit_arg;
     int64_t hook_every;
     int64_t hook_slept;              /* sleep since the hook ran last */
     const volatile void *slice_word; /* the shared word that was slept on last ... */

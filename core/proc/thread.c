@@ -215,7 +215,7 @@ int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
 
 static int pause_self(struct own *t)
 {
-    if (t->control.shield > 0) {
+    if (t->control.shield > 0 || t->control.hold > 0) {
         return MH_E_STATE;
     }
     (void) mh__control_pause(&t->control); /* refused where it is to end, which the checkpoint tells */
@@ -233,6 +233,15 @@ int mh_thread_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
     }
     int rc = mh__control_pause(&t->control);
     return rc < 0 ? rc : mh__control_await_pause(&t->control, deadline, cancel);
+}
+
+int mh_thread_await_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
+{
+    struct own *t = own(thread);
+    if (check(t) < 0 || is_self(t)) {
+        return MH_E_STATE;
+    }
+    return mh__control_await_pause(&t->control, deadline, cancel);
 }
 
 int mh_thread_resume(mh_thread *thread)
@@ -350,4 +359,14 @@ void mh_shield_enter(void)
 void mh_shield_leave(void)
 {
     mh__control_shield(0);
+}
+
+void mh_hold_enter(void)
+{
+    mh__control_hold(1);
+}
+
+void mh_hold_leave(void)
+{
+    mh__control_hold(0);
 }

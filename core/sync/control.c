@@ -25,6 +25,12 @@ static void park(struct mh__control *control)
     mh_and_acq_rel(&control->word, ~MH__PARKED);
 }
 
+/* May the calling thread, whose control this is, be parked now? */
+static int may_park(const struct mh__control *control, uint32_t word)
+{
+    return is_to_park(word) && control->hold == 0;
+}
+
 void mh__control_attach(struct mh__control *control)
 {
     mh__tls()->control = control;
@@ -37,23 +43,35 @@ int mh__control_checkpoint(void)
         return 0;
     }
     uint32_t word = mh_load_acq(&control->word); /* pairs with pause and terminate */
-    if (is_to_park(word)) {
+    if (may_park(control, word)) {
         park(control);
         word = mh_load_acq(&control->word);
     }
     return word & MH__TERMINATE ? -ECANCELED : 0;
 }
 
+static void count(uint32_t *depth, int up, const char *function, const char *fault)
+{
+    if (!up && *depth == 0) {
+        mh_os_panic(function, depth, fault);
+    }
+    *depth += up ? 1 : UINT32_MAX;
+}
+
 void mh__control_shield(int up)
 {
     struct mh__control *control = mh__control_self();
-    if (control == NULL) {
-        return;
+    if (control != NULL) {
+        count(&control->shield, up, "mh_shield_leave", "no shield is up");
     }
-    if (!up && control->shield == 0) {
-        mh_os_panic("mh_shield_leave", control, "no shield is up");
+}
+
+void mh__control_hold(int up)
+{
+    struct mh__control *control = mh__control_self();
+    if (control != NULL) {
+        count(&control->hold, up, "mh_hold_leave", "no hold is on");
     }
-    control->shield += up ? 1 : UINT32_MAX;
 }
 
 void mh__control_finish(struct mh__control *control)
@@ -130,6 +148,9 @@ int mh__control_enter_wait(struct mh__control *control)
     if (rc < 0) {
         return rc;
     }
+    if (control->hold > 0) {
+        return 0; /* asleep, but not where it could be left */
+    }
     if (is_to_park(mh_or_acq_rel(&control->word, MH__IN_WAIT))) {
         wake_all(control); /* asked since: tell the pauser that this will do */
     }
@@ -139,7 +160,7 @@ int mh__control_enter_wait(struct mh__control *control)
 int mh__control_leave_wait(struct mh__control *control, void (*before_park)(void *), void *arg)
 {
     uint32_t word = mh_and_acq_rel(&control->word, ~MH__IN_WAIT); /* pairs with pause and terminate */
-    if (is_to_park(word)) {
+    if (may_park(control, word)) {
         if (before_park != NULL) {
             before_park(arg);
         }

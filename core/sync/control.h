@@ -9,7 +9,7 @@
  *   TERMINATE  asked to end: for ever. Every unshielded wait and checkpoint returns -ECANCELED.
  *   PARKED     it sleeps until it is resumed or to end.
  *   IN_WAIT    it sleeps in mh_wait, unshielded: as good as parked, since it parks before mh_wait returns or
- *              calls the interrupt hook. Never set while shielded.
+ *              calls the interrupt hook. Never set while shielded or held.
  *   FINISHED   it is over.
  *
  * Transitions (who: from -> to, and whom it wakes)
@@ -41,6 +41,7 @@
 struct mh__control {
     _Atomic(uint32_t) word;
     uint32_t shield; /* how many shields are up; touched by the thread only */
+    uint32_t hold;   /* how many holds: it is not parked, but may be told to end; touched by the thread only */
 };
 
 /* ---- for the thread itself */
@@ -56,6 +57,8 @@ static inline struct mh__control *mh__control_self(void)
 int mh__control_checkpoint(void);
 void mh__control_shield(
     int up); /* 1: up, 0: down; they nest. Without a control block nothing. Panics where none is up. */
+/* The same for holds. */
+void mh__control_hold(int up);
 /* Mark it finished and wake whoever joins. Call mh__control_attach(NULL) before. */
 void mh__control_finish(struct mh__control *control);
 

@@ -167,12 +167,23 @@ static int ask_hook(const struct sleep *s, enum outcome outcome)
     return tls->hook(tls->hook_arg);
 }
 
+/* The thread is to terminate, and this wait would end; POLLED: it goes on, shielded. */
+static int ask_exit_hook(struct sleep *s)
+{
+    struct mh__tls *tls = s->tls;
+    if (tls->exit_hook == NULL || tls->exit_hook(tls->exit_arg) < 0) {
+        return -ECANCELED;
+    }
+    s->control = NULL;
+    return POLLED;
+}
+
 /* One sleep, and what came of it; POLLED: nothing yet, wait on. */
 static int wait_once(struct sleep *s)
 {
     int rc = s->control != NULL ? mh__control_enter_wait(s->control) : 0;
     if (rc < 0) {
-        return rc;
+        return ask_exit_hook(s);
     }
     enum outcome outcome = sleep_once(s);
     if (s->control != NULL) {
@@ -188,7 +199,7 @@ static int wait_once(struct sleep *s)
         pass_wake_on(s);
     }
     if (rc < 0) {
-        return rc;
+        return ask_exit_hook(s);
     }
     if (s->cancel != NULL &&
         mh__cancel_since(mh_load_acq(&s->cancel->word), s->cancel_word)) { /* mh_cancel_request */
@@ -264,4 +275,11 @@ void mh_on_interrupt(mh_interrupt_hook hook, void *arg, int64_t every_ns)
     tls->hook_arg = arg;
     tls->hook_every = every_ns > 0 ? every_ns : 0;
     tls->hook_slept = 0;
+}
+
+void mh_on_terminate(mh_interrupt_hook hook, void *arg)
+{
+    struct mh__tls *tls = mh__tls();
+    tls->exit_hook = hook;
+    tls->exit_arg = arg;
 }

@@ -74,11 +74,17 @@ MH_API int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *ca
  * parked yet, and the request stands: it parks when it comes to it, unless mh_thread_resume() takes the
  * request back; MH_E_STATE: it is not started, or ended, was terminated or resumed before it parked. The
  * calling thread itself: parks, and returns 0 when another thread has resumed it, or -ECANCELED when it was
- * terminated; `deadline` is not looked at, and inside a shield it is MH_E_STATE. One resume ends it,
+ * terminated; `deadline` is not looked at, and inside a shield or a hold it is MH_E_STATE. One resume ends it,
  * however often it was paused.
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death:
  * nothing shared */
 MH_API int mh_thread_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel);
+
+/* Wait for a pause that was asked for before, without asking again. As mh_thread_pause; MH_E_STATE also where
+ * none is asked for, and for the calling thread itself.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death:
+ * nothing shared */
+MH_API int mh_thread_await_pause(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel);
 
 /* Let it go on; takes a pause back that has not been reached, too. 0; MH_E_STATE (no pause was asked for).
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
@@ -126,6 +132,15 @@ MH_API int mh_checkpoint(void);
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
 MH_API void mh_shield_enter(void);
 MH_API void mh_shield_leave(void);
+
+/* Between these two the calling thread is not parked, but may be told to end: for one that holds what others
+ * wait for. A sleep in between does not count as parked. They nest. What was asked for meanwhile holds from
+ * the next checkpoint or wait after the last leave. Panics on a leave without its enter; nothing happens in
+ * a thread that is not one of ours.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing shared */
+MH_API void mh_hold_enter(void);
+MH_API void mh_hold_leave(void);
 
 MH_END_DECLS
 #endif

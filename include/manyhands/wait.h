@@ -79,5 +79,13 @@ MH_API void mh_wake(MH_ATOMIC(uint32_t) *word, int count, unsigned flags);
 typedef int (*mh_interrupt_hook)(void *arg);
 MH_API void mh_on_interrupt(mh_interrupt_hook hook, void *arg, int64_t every_ns);
 
+/* Who decides whether a wait of the calling thread ends because the thread is to terminate. `hook(arg)` is
+ * called, while nothing is locked, before such a wait would return -ECANCELED. It returns 0 to wait on as if
+ * shielded, or a negative code to let it end with -ECANCELED. Without a hook (NULL) every wait ends. It is
+ * the thread's own, as that of mh_on_interrupt.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing shared */
+MH_API void mh_on_terminate(mh_interrupt_hook hook, void *arg);
+
 MH_END_DECLS
 #endif

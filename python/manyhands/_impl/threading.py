@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, deadlock, set_module
+from manyhands._impl.cleanup import marks
 from manyhands.errors import ThreadExit
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 std: Any = stdlib_of("threading")
 core._bind("BrokenBarrierError", std.BrokenBarrierError)
 deadlock.bind()
+core._bind("marks", marks)
 
 Barrier = core.Barrier
 BoundedSemaphore = core.BoundedSemaphore
