@@ -6,7 +6,6 @@ static _Thread_local struct {
     ext_control *control; /* NULL where the thread is not adopted, or by C code */
     unsigned shields;     /* shield()s that it is inside of */
     bool shielded;        /* ThreadExit was raised: the waits of its clean-up are left alone */
-    bool recall;          /* it could not be parked, or ended, where it was met; to be tried again once it may */
 } current;
 
 ext_control *ext_control_self(void)
