@@ -26,6 +26,7 @@
 #include "manyhands/wait.h"
 
 #include "blocked.h"
+#include "held.h"
 #include "monitor.h"
 
 #if PY_VERSION_HEX < 0x030c0000

@@ -334,9 +334,11 @@ int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, mh_dea
 static int wait_with_lock(ext_cond *self, mh_cond_ticket *ticket, mh_deadline deadline)
 {
     ext_lock *lock = LOCK(self);
-    mh_lock_try_release(&lock->lock);
+    ext_lock_drop(lock);
     int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, deadline);
-    return ext_take_lock((PyObject *) self, &lock->lock) < 0 ? EXT_RAISED : rc;
+    rc = ext_take_lock((PyObject *) self, &lock->lock) < 0 ? EXT_RAISED : rc;
+    ext_held_take(&lock->held, (PyObject *) lock);
+    return rc;
 }
 
 static int wait_with_rlock(ext_cond *self, mh_cond_ticket *ticket, mh_deadline deadline)

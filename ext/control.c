@@ -20,7 +20,7 @@ bool ext_shielded(void)
 
 bool ext_may_park(void)
 {
-    return current.shields == 0;
+    return current.shields == 0 && !ext_holding();
 }
 
 /* ---- for wait.c ---------------------------------------------------------------------------------------------- */
@@ -86,6 +86,17 @@ static void ask_again(void)
     ext_control *me = current.control;
     if (me != NULL && (mh_thread_state(&me->thread) == MH_PAUSING || ext_control_exit_due(me))) {
         (void) ext_monitor_hunt((PyObject *) me, me);
+    }
+}
+
+void ext_control_let_go(ext_control *control)
+{
+    if (mh_thread_state(&control->thread) == MH_PAUSING) {
+        PyObject *before = ext_error_take();
+        (void) ext_monitor_hunt((PyObject *) control, control);
+        if (before != NULL) {
+            ext_error_put(before);
+        }
     }
 }
 
@@ -218,6 +229,7 @@ static PyObject *control_adopt(ext_control *self, PyObject *unused)
     }
     current.control = (ext_control *) Py_NewRef((PyObject *) self);
     current.shielded = false;
+    ext_held_control(self);
     atomic_store_explicit(&self->ident, PyThread_get_thread_ident(), memory_order_relaxed);
     Py_RETURN_NONE;
 }
@@ -233,6 +245,7 @@ static PyObject *control_disown(ext_control *self, PyObject *unused)
         current.shielded = false;
         mh_shield_leave();
     }
+    ext_held_control(NULL);
     ext_monitor_drop((PyObject *) self, self);
     mh_thread_disown(&self->thread);
     current.control = NULL;
@@ -269,7 +282,9 @@ static int park_self(void *thread, mh_deadline deadline, ext_waiting *waiting)
 static PyObject *pause_self(ext_control *self)
 {
     if (!ext_may_park()) {
+        mh_hold_enter();
         (void) mh_thread_pause(&self->thread, MH_AT_ONCE, NULL);
+        mh_hold_leave();
         Py_RETURN_FALSE;
     }
     int rc = ext_wait((PyObject *) self, park_self, &self->thread, MH_FOREVER);

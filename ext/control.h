@@ -11,10 +11,10 @@
 typedef struct ext_control {
     PyObject_HEAD
     mh_thread thread;
-    atomic_uint requests;  /* terminate() calls */
-    atomic_uint delivered; /* of these, raised as ThreadExit; written by the thread only */
-    atomic_bool adopted;   /* for good: a control serves one thread */
-    atomic_ulong ident;    /* Python's, from adoption on */
+    atomic_uint requests;   /* terminate() calls */
+    atomic_uint delivered;  /* of these, raised as ThreadExit; written by the thread only */
+    atomic_bool adopted;    /* for good: a control serves one thread */
+    atomic_ulong ident;     /* Python's, from adoption on */
     _Atomic(int64_t) asked; /* when terminate() was called last */
     /* Below: monitor.c's, under its lock. */
     struct ext_control *next;
@@ -29,11 +29,13 @@ ext_control *ext_control_self(void);
 static inline bool ext_control_exit_due(const ext_control *control)
 {
     return control != NULL && atomic_load_explicit(&control->requests, memory_order_relaxed) !=
-           atomic_load_explicit(&control->delivered, memory_order_relaxed);
+                                  atomic_load_explicit(&control->delivered, memory_order_relaxed);
 }
 
 /* Is the calling thread inside a shield() of its own? */
 bool ext_shielded(void);
+/* A thread holds no lock any more; by whoever gave the last one back. If it is to be parked, it can be now. */
+void ext_control_let_go(ext_control *control);
 /* May it be parked here? If not, it will say when it may. */
 bool ext_may_park(void);
 

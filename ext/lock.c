@@ -6,6 +6,7 @@ PyObject *ext_lock_new(ext_state *state)
     ext_lock *self = PyObject_New(ext_lock, (PyTypeObject *) state->ref[EXT_LOCK_TYPE]);
     if (self != NULL) {
         mh_lock_init(&self->lock, MH_PRIVATE);
+        self->held = (ext_held){0};
         self->weakrefs = NULL;
     }
     return (PyObject *) self;
@@ -32,6 +33,7 @@ PyObject *ext_allocate_lock(PyObject *module, PyObject *unused)
 static void lock_dealloc(ext_lock *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    ext_held_give(&self->held);
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *) self);
     }
@@ -61,19 +63,23 @@ PyObject *ext_lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs
     if ((nargs != 0 || kwnames != NULL) && ext_lock_args("acquire", args, nargs, kwnames, &deadline) < 0) {
         return NULL;
     }
-    if (mh_lock_try_acquire(&self->lock) >= 0) {
-        Py_RETURN_TRUE;
+    if (mh_lock_try_acquire(&self->lock) < 0) {
+        if (deadline == MH_AT_ONCE) {
+            Py_RETURN_FALSE;
+        }
+        int rc = ext_wait(op, ext_wait_for_lock, &self->lock, deadline);
+        if (rc < 0) {
+            return ext_waited(rc);
+        }
     }
-    if (deadline == MH_AT_ONCE) {
-        Py_RETURN_FALSE;
-    }
-    return ext_waited(ext_wait(op, ext_wait_for_lock, &self->lock, deadline));
+    ext_held_take(&self->held, op);
+    Py_RETURN_TRUE;
 }
 
 PyObject *ext_lock_release(PyObject *op, PyObject *unused)
 {
     (void) unused;
-    if (mh_lock_try_release(&((ext_lock *) op)->lock) < 0) {
+    if (ext_lock_drop((ext_lock *) op) < 0) {
         PyErr_SetString(PyExc_RuntimeError, "release unlocked lock");
         return NULL;
     }
@@ -101,6 +107,7 @@ static PyObject *lock_locked(ext_lock *self, PyObject *unused)
 static PyObject *lock_at_fork_reinit(ext_lock *self, PyObject *unused)
 {
     (void) unused;
+    ext_held_give(&self->held);
     mh_lock_init(&self->lock, MH_PRIVATE);
     Py_RETURN_NONE;
 }
@@ -135,6 +142,18 @@ static PyMethodDef lock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *lock_get_owner(ext_lock *self, void *unused)
+{
+    (void) unused;
+    return ext_held_owner(&self->held);
+}
+
+static PyGetSetDef lock_getset[] = {
+    {"owner", (getter) lock_get_owner, NULL,
+     PyDoc_STR("The ident of the thread that acquired the lock and has not released it, or None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMemberDef lock_members[] = {
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ext_lock, weakrefs), Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -150,6 +169,7 @@ static PyType_Slot lock_slots[] = {
     {Py_tp_dealloc, lock_dealloc},
     {Py_tp_repr, lock_repr},
     {Py_tp_methods, lock_methods},
+    {Py_tp_getset, lock_getset},
     {Py_tp_members, lock_members},
     {0, NULL},
 };

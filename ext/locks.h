@@ -10,6 +10,7 @@
 typedef struct ext_lock {
     PyObject_HEAD
     mh_lock lock;
+    ext_held held;
     PyObject *weakrefs;
 } ext_lock;
 
@@ -20,6 +21,7 @@ typedef struct ext_rlock {
     mh_lock lock;
     atomic_ulong owner;  /* 0: none. Written by the owner only */
     unsigned long depth; /* the owner's alone */
+    ext_held held;
     PyObject *weakrefs;
 } ext_rlock;
 
@@ -60,6 +62,13 @@ static inline bool ext_rlock_owned(const ext_rlock *self)
 
 /* The waiter of every wait for a private mh_lock: by it the list of waits knows a lock (blocked.h). */
 int ext_wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting);
+
+/* Let go of a Lock; -EPERM where it is not locked. */
+static inline int ext_lock_drop(ext_lock *self)
+{
+    ext_held_give(&self->held);
+    return mh_lock_try_release(&self->lock);
+}
 
 /* Take a lock whatever signals come; 0, or EXT_RAISED: held all the same, and a handler's exception is set. `self` is the
  * object on whose behalf. */

@@ -2,10 +2,10 @@
 #include "control.h"
 
 static int (*const families[])(PyObject *, ext_state *) = {
-    ext_wait_ready,        ext_cleanup_ready, ext_errors_ready,  ext_lock_ready,        ext_rlock_ready,       ext_cond_ready,
-    ext_sem_ready,         ext_event_ready,   ext_barrier_ready,     ext_rwlock_ready,      ext_queue_ready,
-    ext_simplequeue_ready, ext_control_ready, ext_shared_lock_ready, ext_shared_sync_ready, ext_mpqueue_ready,
-    ext_pipe_end_ready,    ext_process_ready,
+    ext_wait_ready,    ext_cleanup_ready,     ext_errors_ready,  ext_lock_ready,        ext_rlock_ready,
+    ext_cond_ready,    ext_sem_ready,         ext_event_ready,   ext_barrier_ready,     ext_rwlock_ready,
+    ext_queue_ready,   ext_simplequeue_ready, ext_control_ready, ext_shared_lock_ready, ext_shared_sync_ready,
+    ext_mpqueue_ready, ext_pipe_end_ready,    ext_process_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -89,6 +89,8 @@ static PyMethodDef module_methods[] = {
     EXT_METHOD("_waits", ext_waits, METH_NOARGS,
                "_waits($module, /)\n--\n\n"
                "Return (ident, key, object, seconds, owner's key or 0) for each wait, newest first."),
+    EXT_METHOD("_held", ext_held_list, METH_NOARGS,
+               "_held($module, /)\n--\n\nReturn (ident of the thread, lock) for each lock that is held."),
     EXT_METHOD("_bind", module_bind, METH_FASTCALL,
                "_bind($module, name, value, /)\n--\n\n"
                "Hand the core a class of the standard library that it raises."),

@@ -9,7 +9,8 @@
  *      and does not return.
  * A thread that is to end gets in addition the events of single instructions, in the function where it was met, and
  * ThreadExit is raised at the back-edge of a loop only: nothing is half done there, and every `try` around the loop covers
- * it. In a function without a loop it is raised, after GRACE_NS, where the next function begins.
+ * it. In a function without a loop it is raised, after GRACE_NS, where the next function begins; in a loop whose single
+ * instructions are not reported, for whatever reason, at the jump itself.
  *
  * No callback returns DISABLE and restart_events() is never called: both reach into what other tools have switched on.
  * All of it is guarded by the GIL, or, without one, by the monitor's mutex. While nothing is asked of any thread, no
@@ -47,10 +48,13 @@ static PyObject *quiet(PyObject *result)
 
 static PyObject *on_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 static PyObject *on_event(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+static PyObject *on_jump(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 static PyObject *on_instruction(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
-static PyMethodDef call_method = EXT_METHOD("_on_call", on_call, METH_FASTCALL, "A function begins or goes on.");
+static PyMethodDef call_method =
+    EXT_METHOD("_on_call", on_call, METH_FASTCALL, "A function begins or goes on.");
 static PyMethodDef event_method = EXT_METHOD("_on_event", on_event, METH_FASTCALL, "A place to park.");
+static PyMethodDef jump_method = EXT_METHOD("_on_jump", on_jump, METH_FASTCALL, "A turn of a loop.");
 static PyMethodDef instruction_method =
     EXT_METHOD("_on_instruction", on_instruction, METH_FASTCALL, "Perhaps a place to end.");
 
@@ -62,7 +66,7 @@ static const struct {
     {"PY_START", &call_method, FOR_ALL},
     {"PY_RESUME", &call_method, FOR_ALL | FOR_TRIPS},
     {"PY_RETURN", &event_method, FOR_ALL | FOR_TRIPS},
-    {"JUMP", &event_method, FOR_ALL | FOR_TRIPS},
+    {"JUMP", &jump_method, FOR_ALL | FOR_TRIPS},
     {"PY_YIELD", &event_method, FOR_TRIPS},
     {"CALL", &event_method, FOR_TRIPS},
     {"INSTRUCTION", &instruction_method, FOR_END},
@@ -82,7 +86,8 @@ static int take_place(PyObject *monitoring)
     return 0;
 }
 
-static int register_one(PyObject *module, PyObject *monitoring, PyObject *events, size_t i, ext_monitor *monitor)
+static int register_one(PyObject *module, PyObject *monitoring, PyObject *events, size_t i,
+                        ext_monitor *monitor)
 {
     PyObject *number = PyObject_GetAttrString(events, table[i].name);
     PyObject *function = number == NULL ? NULL : PyCFunction_NewEx(table[i].method, module, NULL);
@@ -111,8 +116,8 @@ static int begin(PyObject *module, ext_state *state, ext_monitor *monitor)
     PyObject *frames = PySys_GetObject("_current_frames");
     state->ref[EXT_CURRENT_FRAMES] = Py_XNewRef(frames);
     monitor->tool = take_place(monitoring);
-    int rc = monitor->tool == 0 || state->ref[EXT_SET_EVENTS] == NULL || state->ref[EXT_SET_LOCAL_EVENTS] == NULL ||
-                     frames == NULL
+    int rc = monitor->tool == 0 || state->ref[EXT_SET_EVENTS] == NULL ||
+                     state->ref[EXT_SET_LOCAL_EVENTS] == NULL || frames == NULL
                  ? -1
                  : 0;
     for (size_t i = 0; rc == 0 && i < sizeof table / sizeof table[0]; i++) {
@@ -140,7 +145,8 @@ static void set_events(ext_state *state, unsigned events)
 {
     if (state->monitor.events != events && state->ref[EXT_SET_EVENTS] != NULL) {
         state->monitor.events = events;
-        Py_XDECREF(quiet(PyObject_CallFunction(state->ref[EXT_SET_EVENTS], "iI", state->monitor.tool, events)));
+        Py_XDECREF(
+            quiet(PyObject_CallFunction(state->ref[EXT_SET_EVENTS], "iI", state->monitor.tool, events)));
     }
 }
 
@@ -260,8 +266,8 @@ static void put_on(ext_state *state, ext_control *control)
 
 void ext_monitor_drop(PyObject *self, ext_control *control)
 {
-    ext_state *state =
-        atomic_load_explicit(&control->hunted, memory_order_relaxed) ? ext_state_for(self) : NULL;
+    ext_state *state = atomic_load_explicit(&control->hunted, memory_order_relaxed) ? ext_state_for(self)
+                                                                                    : NULL;
     if (state != NULL) {
         Py_INCREF((PyObject *) control); /* the list's reference may be the last */
         LOCK(&state->monitor);
@@ -335,10 +341,11 @@ int ext_monitor_hunt(PyObject *self, ext_control *control)
     if (ready) {
         put_on(state, control);
         state->monitor.paid = 0;
+        settle(
+            state); /* first: once a tracer was there, CPython forgets local events when global ones come later */
         if (is_to_end(control)) {
             watch_loop(state, control);
         }
-        settle(state);
     }
     UNLOCK(&state->monitor);
     return ready ? 0 : -1;
@@ -401,7 +408,8 @@ static PyFrameObject *outside_imports(void)
     bool inside = false;
     while (frame != NULL) {
         PyCodeObject *code = PyFrame_GetCode(frame);
-        bool import = PyUnicode_CompareWithASCIIString(code->co_filename, "<frozen importlib._bootstrap>") == 0;
+        bool import = PyUnicode_CompareWithASCIIString(code->co_filename, "<frozen importlib._bootstrap>") ==
+                      0;
         Py_DECREF(code);
         if (inside && !import) {
             Py_XSETREF(outside, (PyFrameObject *) Py_NewRef(frame));
@@ -427,8 +435,7 @@ static void park(PyObject *module, ext_control *me)
     }
     ext_monitor_drop(module, me);
     if (ext_may_park()) {
-        Py_BEGIN_ALLOW_THREADS
-        (void) mh_checkpoint(); /* whether it is to end is seen at the next event */
+        Py_BEGIN_ALLOW_THREADS(void) mh_checkpoint(); /* whether it is to end is seen at the next event */
         Py_END_ALLOW_THREADS
     }
 }
@@ -440,8 +447,8 @@ static void follow(PyObject *module, ext_control *me, PyObject *code)
     LOCK(&state->monitor);
     me->until = mh_in_ns(HUNT_NS);
     if (state->monitor.hunted != NULL) {
-        add_events(state, code, state->monitor.end);
         settle(state);
+        add_events(state, code, state->monitor.end);
     }
     UNLOCK(&state->monitor);
 }
@@ -492,11 +499,27 @@ static PyObject *on_event(PyObject *module, PyObject *const *args, Py_ssize_t na
     Py_RETURN_NONE;
 }
 
+/* Has it been given the time to end at a better place? */
+static bool is_overdue(PyObject *module, const ext_control *me)
+{
+    return mh_now() - atomic_load_explicit(&me->asked, memory_order_relaxed) > GRACE_NS &&
+           !ext_in_cleanup(module);
+}
+
+static PyObject *on_jump(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    ext_control *me = hunted_self(module);
+    if (me != NULL && nargs > 2 && met(module, me, args[0]) &&
+        PyLong_AsSsize_t(args[2]) <= PyLong_AsSsize_t(args[1]) && is_overdue(module, me)) {
+        return end_here(module, me);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *on_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     ext_control *me = hunted_self(module);
-    if (me != NULL && nargs > 0 && met(module, me, args[0]) &&
-        mh_now() - atomic_load_explicit(&me->asked, memory_order_relaxed) > GRACE_NS && !ext_in_cleanup(module)) {
+    if (me != NULL && nargs > 0 && met(module, me, args[0]) && is_overdue(module, me)) {
         return end_here(module, me);
     }
     Py_RETURN_NONE;

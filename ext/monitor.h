@@ -18,12 +18,12 @@ typedef struct ext_monitor {
 #ifdef Py_GIL_DISABLED
     PyMutex mutex;
 #endif
-    int tool;                   /* our place among the tools of sys.monitoring; 0: not asked yet, -1: there is none */
+    int tool; /* our place among the tools of sys.monitoring; 0: not asked yet, -1: there is none */
     unsigned all, trips, end;   /* events: for all code, for tripwires, for the end */
     unsigned events;            /* those that are on for all code */
     struct ext_control *hunted; /* list, by `next` */
     atomic_uint calls;          /* of callbacks by threads that are not hunted */
-    atomic_uint paid;           /* the same since the last hunt, in units of LOOK_EVERY, while only wires are on */
+    atomic_uint paid; /* the same since the last hunt, in units of LOOK_EVERY, while only wires are on */
     ext_wire *wires;
     size_t wires_count, wires_room;
 } ext_monitor;

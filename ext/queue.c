@@ -25,16 +25,18 @@ static inline int enter(ext_queue *self)
     if (needless(self)) {
         return 0;
     }
-    if (mh_lock_try_acquire(&self->mutex->lock) >= 0) {
-        return 1;
+    if (mh_lock_try_acquire(&self->mutex->lock) < 0 &&
+        ext_wait((PyObject *) self, ext_wait_for_lock, &self->mutex->lock, MH_FOREVER) < 0) {
+        return -1;
     }
-    return ext_wait((PyObject *) self, ext_wait_for_lock, &self->mutex->lock, MH_FOREVER) < 0 ? -1 : 1;
+    ext_held_take(&self->mutex->held, (PyObject *) self->mutex);
+    return 1;
 }
 
 static inline void leave(ext_queue *self, int held)
 {
     if (held > 0) {
-        mh_lock_try_release(&self->mutex->lock); /* user code may have released it, as it may the stdlib's */
+        ext_lock_drop(self->mutex); /* user code may have released it, as it may the stdlib's */
     }
 }
 
@@ -56,9 +58,11 @@ static int sleep_on(ext_queue *self, ext_cond *cond, mh_deadline deadline, int *
     leave(self, *held);
     rc = ext_cond_sleep((PyObject *) self, &cond->cond, &ticket, deadline);
     *held = !needless(self);
-    if (*held && ext_take_lock((PyObject *) self, &self->mutex->lock) < 0) {
-        return EXT_RAISED;
+    if (!*held) {
+        return rc;
     }
+    rc = ext_take_lock((PyObject *) self, &self->mutex->lock) < 0 ? EXT_RAISED : rc;
+    ext_held_take(&self->mutex->held, (PyObject *) self->mutex);
     return rc;
 }
 

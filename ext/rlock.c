@@ -43,6 +43,7 @@ static int rlock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 static void rlock_dealloc(ext_rlock *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    ext_held_give(&self->held);
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *) self);
     }
@@ -54,6 +55,13 @@ static void own(ext_rlock *self, unsigned long owner, unsigned long depth)
 {
     self->depth = depth;
     atomic_store_explicit(&self->owner, owner, memory_order_relaxed);
+}
+
+static void let_go(ext_rlock *self)
+{
+    own(self, 0, 0);
+    ext_held_give(&self->held);
+    mh_lock_try_release(&self->lock);
 }
 
 static int enter_again(ext_rlock *self)
@@ -87,6 +95,7 @@ PyObject *ext_rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t narg
         }
     }
     own(self, me, 1);
+    ext_held_take(&self->held, op);
     Py_RETURN_TRUE;
 }
 
@@ -104,8 +113,7 @@ PyObject *ext_rlock_release(PyObject *op, PyObject *unused)
         return not_owned();
     }
     if (--self->depth == 0) {
-        own(self, 0, 0);
-        mh_lock_try_release(&self->lock);
+        let_go(self);
     }
     Py_RETURN_NONE;
 }
@@ -113,8 +121,7 @@ PyObject *ext_rlock_release(PyObject *op, PyObject *unused)
 unsigned long ext_rlock_leave(ext_rlock *self)
 {
     unsigned long depth = self->depth;
-    own(self, 0, 0);
-    mh_lock_try_release(&self->lock);
+    let_go(self);
     return depth;
 }
 
@@ -122,6 +129,7 @@ int ext_rlock_return(PyObject *self, ext_rlock *lock, unsigned long depth)
 {
     int rc = ext_take_lock(self, &lock->lock);
     own(lock, PyThread_get_thread_ident(), depth);
+    ext_held_take(&lock->held, (PyObject *) lock);
     return rc;
 }
 
@@ -180,12 +188,14 @@ static PyObject *rlock_acquire_restore(ext_rlock *self, PyObject *saved)
     }
     int rc = ext_take_lock((PyObject *) self, &self->lock);
     own(self, owner, depth);
+    ext_held_take(&self->held, (PyObject *) self);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *rlock_at_fork_reinit(ext_rlock *self, PyObject *unused)
 {
     (void) unused;
+    ext_held_give(&self->held);
     mh_lock_init(&self->lock, MH_PRIVATE);
     own(self, 0, 0);
     Py_RETURN_NONE;
@@ -226,6 +236,18 @@ static PyMethodDef rlock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *rlock_get_owner(ext_rlock *self, void *unused)
+{
+    (void) unused;
+    return ext_held_owner(&self->held);
+}
+
+static PyGetSetDef rlock_getset[] = {
+    {"owner", (getter) rlock_get_owner, NULL,
+     PyDoc_STR("The ident of the thread that holds the lock, or None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMemberDef rlock_members[] = {
     {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(ext_rlock, weakrefs), Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -240,6 +262,7 @@ static PyType_Slot rlock_slots[] = {
     {Py_tp_dealloc, rlock_dealloc},
     {Py_tp_repr, rlock_repr},
     {Py_tp_methods, rlock_methods},
+    {Py_tp_getset, rlock_getset},
     {Py_tp_members, rlock_members},
     {0, NULL},
 };

@@ -85,6 +85,9 @@ static void rwlock_dealloc(ext_rwlock *self)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *) self);
     }
+    if (mh_rwlock_readers(&self->lock) != 0 || mh_rwlock_writer(&self->lock) != 0) {
+        ext_held_forget((PyObject *) self);
+    }
     rwlock_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
@@ -127,6 +130,9 @@ static PyObject *acquire(ext_rwlock *self, bool write, mh_deadline deadline)
     } else if (rc == -EINTR || rc == -ECANCELED) {
         rc = -ETIMEDOUT;
     }
+    if (rc >= 0) {
+        ext_held_add((PyObject *) self);
+    }
     if (rc >= 0 || rc == -ETIMEDOUT || rc == EXT_RAISED) {
         return ext_waited(rc);
     }
@@ -142,6 +148,7 @@ static PyObject *release(ext_rwlock *self, bool write)
                               : "cannot release: not held for reading by the calling thread");
         return NULL;
     }
+    ext_held_remove((PyObject *) self);
     Py_RETURN_NONE;
 }
 
@@ -182,6 +189,7 @@ static PyObject *rwlock_release_write(ext_rwlock *self, PyObject *unused)
 static PyObject *rwlock_at_fork_reinit(ext_rwlock *self, PyObject *unused)
 {
     (void) unused;
+    ext_held_forget((PyObject *) self);
     mh_rwlock_init(&self->lock, 0, self->flags);
     Py_RETURN_NONE;
 }

@@ -50,6 +50,7 @@ static void note_acquired(shared_lock *self)
 {
     self->count = self->recursive ? (int) mh_rlock_depth(self->head.at) : 1;
     self->thread = PyThread_get_thread_ident();
+    ext_held_take(&self->held, (PyObject *) self);
 }
 
 /* 1 acquired, 0 time-out, -1 exception; `recover`: also from a dead owner. */
@@ -112,12 +113,15 @@ static int give(shared_lock *self)
             PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
             return -1;
         }
-        self->count--;
+        if (--self->count == 0) {
+            ext_held_give(&self->held);
+        }
         mh_rlock_release(self->head.at);
         return 0;
     }
     int before = self->count;
     self->count = 0; /* before the release: afterwards another thread of this process may have it */
+    ext_held_give(&self->held);
     if (mh_lock_try_release(self->head.at) < 0) {
         self->count = before;
         PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
@@ -183,6 +187,7 @@ static PyObject *lock_owner(shared_lock *self, void *Py_UNUSED(closure))
 int shared_lock_let_go(shared_lock *self, uint32_t *depth)
 {
     self->count = 0;
+    ext_held_give(&self->held);
     if (self->recursive) {
         return mh_rlock_release_all(self->head.at, depth);
     }
@@ -209,7 +214,14 @@ int shared_lock_regain(shared_lock *self, uint32_t depth)
     int rc = ext_wait_hold((PyObject *) self, wait_regain, &what, MH_FOREVER);
     self->count = (int) depth;
     self->thread = PyThread_get_thread_ident();
+    ext_held_take(&self->held, (PyObject *) self);
     return rc;
+}
+
+static void lock_dealloc(PyObject *self)
+{
+    ext_held_give(&((shared_lock *) self)->held);
+    shared_dealloc(self);
 }
 
 /* ---- types --------------------------------------------------------------------------------------------------- */
@@ -288,7 +300,7 @@ static PyGetSetDef lock_getset[] = {
 static PyType_Slot lock_slots[] = {
     {Py_tp_doc, (void *) (uintptr_t) "A lock between processes."},
     {Py_tp_new, lock_new},
-    {Py_tp_dealloc, shared_dealloc},
+    {Py_tp_dealloc, lock_dealloc},
     {Py_tp_methods, lock_methods},
     {Py_tp_getset, lock_getset},
     {0, NULL},
@@ -297,7 +309,7 @@ static PyType_Slot lock_slots[] = {
 static PyType_Slot rlock_slots[] = {
     {Py_tp_doc, (void *) (uintptr_t) "A recursive lock between processes."},
     {Py_tp_new, rlock_new},
-    {Py_tp_dealloc, shared_dealloc},
+    {Py_tp_dealloc, lock_dealloc},
     {Py_tp_methods, rlock_methods},
     {Py_tp_getset, lock_getset},
     {0, NULL},

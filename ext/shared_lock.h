@@ -11,6 +11,7 @@ typedef struct shared_lock {
     int recursive;
     int count;            /* how often this process holds it; touched by the holder only */
     unsigned long thread; /* which of its threads */
+    ext_held held;
 } shared_lock;
 
 int shared_lock_is_mine(shared_lock *self);

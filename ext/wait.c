@@ -79,6 +79,7 @@ static PyObject *after_fork(PyObject *module, PyObject *unused)
 {
     (void) unused;
     ext_blocked_after_fork(PyModule_GetState(module));
+    ext_held_after_fork();
     atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
     ext_monitor_after_fork(module);
     Py_RETURN_NONE;
@@ -163,7 +164,11 @@ static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, v
 {
     ext_blocked blocked;
     ext_blocked_enter(&blocked, self, waiter == ext_wait_for_lock ? object : NULL, deadline);
+    bool holding = ext_holding(); /* then it sleeps, but is not parked */
     int rc = before_wait(waiting, &blocked);
+    if (holding) {
+        mh_hold_enter();
+    }
     if (rc == 0) {
         ext_detach(waiting);
         listen(waiting);
@@ -171,6 +176,9 @@ static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, v
         mh_on_interrupt(NULL, NULL, 0);
         mh_on_terminate(NULL, NULL);
         ext_attach(waiting);
+    }
+    if (holding) {
+        mh_hold_leave();
     }
     ext_blocked_leave(&blocked);
     return rc;

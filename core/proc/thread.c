@@ -215,7 +215,11 @@ int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
 
 static int pause_self(struct own *t)
 {
-    if (t->control.shield > 0 || t->control.hold > 0) {
+    if (t->control.hold > 0) {
+        (void) mh__control_pause(&t->control);
+        return -ETIMEDOUT;
+    }
+    if (t->control.shield > 0) {
         return MH_E_STATE;
     }
     (void) mh__control_pause(&t->control); /* refused where it is to end, which the checkpoint tells */

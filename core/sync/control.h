@@ -41,7 +41,7 @@
 struct mh__control {
     _Atomic(uint32_t) word;
     uint32_t shield; /* how many shields are up; touched by the thread only */
-    uint32_t hold;   /* how many holds: it is not parked, but may be told to end; touched by the thread only */
+    uint32_t hold; /* how many holds: it is not parked, but may be told to end; touched by the thread only */
 };
 
 /* ---- for the thread itself */

@@ -74,7 +74,8 @@ MH_API int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *ca
  * parked yet, and the request stands: it parks when it comes to it, unless mh_thread_resume() takes the
  * request back; MH_E_STATE: it is not started, or ended, was terminated or resumed before it parked. The
  * calling thread itself: parks, and returns 0 when another thread has resumed it, or -ECANCELED when it was
- * terminated; `deadline` is not looked at, and inside a shield or a hold it is MH_E_STATE. One resume ends it,
+ * terminated; `deadline` is not looked at; inside a shield it is MH_E_STATE, inside a hold -ETIMEDOUT, and it parks later. One
+ * resume ends it,
  * however often it was paused.
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death:
  * nothing shared */

@@ -1,6 +1,6 @@
 """Which instructions of a code object belong to clean-up, and which are the back-edges of its loops.
 
-A thread is ended at the back-edge of a loop, and never while it runs a ``finally``. Bytecode has each ``finally`` twice,
+A thread is ended at the back-edge of a loop, and never while it runs a ``finally``. Bytecode has each of those twice,
 for the way with an exception and the way without. The first is found through the exception table, the second through
 its place in the source text, which is the same.
 """
@@ -28,7 +28,8 @@ _MATCHES = {opcode.opmap["CHECK_EXC_MATCH"], opcode.opmap["CHECK_EG_MATCH"]}
 _ENDS_EXPRESSION = {
     number
     for name, number in opcode.opmap.items()
-    if name.startswith(("STORE_", "DELETE_", "RETURN_", "IMPORT_", "RAISE_")) or name in ("POP_TOP", "RERAISE", "FOR_ITER")
+    if name.startswith(("STORE_", "DELETE_", "RETURN_", "IMPORT_", "RAISE_"))
+    or name in ("POP_TOP", "RERAISE", "FOR_ITER")
 }
 
 Place = tuple[int, int]
@@ -45,7 +46,7 @@ def _varint(table: Iterator[int]) -> int:
 
 def _entries(code: CodeType) -> list[tuple[int, int, int]]:
     """(start, end, handler) of each entry of the exception table, in code units, in order."""
-    found = []
+    found: list[tuple[int, int, int]] = []
     table = iter(code.co_exceptiontable)
     while True:
         try:
@@ -97,7 +98,9 @@ def marks(code: CodeType) -> bytes:
     if bodies:
         for line, end_line, column, end_column in code.co_positions():
             known = line is not None
-            places.append(((line or 0, column or 0), (end_line or line or 0, end_column or 1 << 30)) if known else None)
+            places.append(
+                ((line or 0, column or 0), (end_line or line or 0, end_column or 1 << 30)) if known else None
+            )
     for body in bodies:
         inside = [place for place in places[body.start : body.stop] if place is not None]
         if inside:

@@ -1,4 +1,4 @@
-"""What every thread is doing: its state, its stack, what it waits for and since when, and whom it keeps waiting."""
+"""What every thread is doing: its state, its stack, what it holds, what it waits for and since when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TextIO
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
 
-__all__ = ["Wait", "describe", "dump", "stack_of", "waits"]
+__all__ = ["Wait", "describe", "dump", "held", "stack_of", "waits"]
 
 std: Any = stdlib_of("threading")
 
@@ -28,6 +28,11 @@ class Wait(NamedTuple):
 def waits() -> list[Wait]:
     """Every wait of this interpreter, the newest first. A thread whose signal handler waits, too, is there twice."""
     return [] if core is None else [Wait(*item) for item in core._waits()]
+
+
+def held() -> list[tuple[int, Any]]:
+    """Each lock that is held, with the ident of the thread that acquired it."""
+    return [] if core is None else core._held()
 
 
 def describe(thing: Any) -> str:
@@ -57,10 +62,21 @@ def _state(thread: Any, waiting: bool) -> str:
     return state
 
 
-def _report(ident: int, frame: Any, found: list[Wait], names: dict[int, str]) -> str:
+def _holds(
+    ident: int, mine: list[Wait], thread: Any, found: list[Wait], locks: list[tuple[int, Any]]
+) -> list[str]:
+    keys = {wait.key for wait in mine} or {getattr(thread, "native_id", 0)}
+    wanted = {id(wait.what): wait.what for wait in found if wait.owner in keys}
+    own = {id(what): what for holder, what in locks if holder == ident}
+    waited = [f"  holds {describe(what)}, which others wait for\n" for what in wanted.values()]
+    return waited + [f"  holds {describe(what)}\n" for number, what in own.items() if number not in wanted]
+
+
+def _report(
+    ident: int, frame: Any, found: list[Wait], locks: list[tuple[int, Any]], names: dict[int, str]
+) -> str:
     thread = std._active.get(ident)
     mine = [wait for wait in found if wait.ident == ident]
-    keys = {wait.key for wait in mine} or {getattr(thread, "native_id", 0)}
     name = thread.name if thread is not None else "(not started by threading)"
     lines = [
         f"thread {name!r} (ident {ident}, id {getattr(thread, 'native_id', '?')}): {_state(thread, bool(mine))}\n"
@@ -68,8 +84,7 @@ def _report(ident: int, frame: Any, found: list[Wait], names: dict[int, str]) ->
     for wait in mine:
         owner = f", held by {names.get(wait.owner, wait.owner)!r}" if wait.owner else ""
         lines.append(f"  waits for {describe(wait.what)} since {wait.seconds:.3f} s{owner}\n")
-    for what in {id(wait.what): wait.what for wait in found if wait.owner in keys}.values():
-        lines.append(f"  holds {describe(what)}, which others wait for\n")
+    lines += _holds(ident, mine, thread, found, locks)
     return "".join(lines) + stack_of(frame)
 
 
@@ -77,8 +92,8 @@ def dump(file: TextIO | None = None) -> None:
     """Write to `file` (standard error) what every Python thread of this interpreter is doing.
 
     For each thread: its name and state, the stack of its calls, for what it waits in a call of manyhands, for how many
-    seconds and which thread holds it, and what it holds that others wait for. A lock that nobody waits for is not
-    listed, nor is a wait in the standard library's own primitives, which only the stack shows.
+    seconds and which thread holds it, and which locks of manyhands it holds. The standard library's own primitives are
+    not among them: a wait in one of those only the stack shows.
 
     Any thread may call it, and a signal handler of Python. It stops nobody: what it says of running threads is out of
     date when you read it. In a forked child it tells of the child's threads.
@@ -86,5 +101,6 @@ def dump(file: TextIO | None = None) -> None:
     found = waits()
     names = _names(found)
     frames = sys._current_frames()
-    text = "\n".join(_report(ident, frame, found, names) for ident, frame in frames.items())
+    locks = held()
+    text = "\n".join(_report(ident, frame, found, locks, names) for ident, frame in frames.items())
     (sys.stderr if file is None else file).write(text)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import enum
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, deadlock, set_module
+from manyhands._impl import core, deadlock, set_module, strict
 from manyhands._impl.cleanup import marks
 from manyhands.errors import ThreadExit
 
@@ -47,6 +48,10 @@ RLock = core.RLock
 RWLock = core.RWLock
 Semaphore = core.Semaphore
 
+_MAIN = "cannot {verb} the main thread: it takes the signals and ends the program; move its work to a Thread"
+_ANYWHERE = sys.version_info >= (3, 12)  # sys.monitoring
+_PATIENCE = 0.1
+
 if TYPE_CHECKING:
     from threading import Thread as _StdThread
 else:
@@ -64,25 +69,51 @@ class ThreadState(enum.StrEnum):
     FINISHED = "finished"
 
 
-class Outcome(enum.StrEnum):
-    """How a thread ended."""
+class Outcome(str):
+    """How a thread ended: a string, ``"returned"``, ``"raised"`` or ``"terminated"``, with what came of it.
 
-    RETURNED = "returned"  # run() returned, or left by SystemExit
-    RAISED = "raised"  # an exception left run()
-    TERMINATED = "terminated"  # by terminate()
+    ``value`` is what ``run()`` or the target returned, and None otherwise; ``exception`` what was raised, and None
+    otherwise. They live as long as the thread object does.
+    """
+
+    value: Any
+    exception: BaseException | None
+    RETURNED: Outcome  # run() returned, or left by SystemExit
+    RAISED: Outcome  # an exception left run()
+    TERMINATED: Outcome  # by terminate()
+
+    def __new__(cls, how: str, value: Any = None, exception: BaseException | None = None) -> Outcome:
+        self = super().__new__(cls, how)
+        self.value, self.exception = value, exception
+        return self
+
+    def __repr__(self) -> str:
+        tail = (
+            f" {self.exception!r}"
+            if self.exception is not None
+            else f" {self.value!r}"
+            if self == "returned"
+            else ""
+        )
+        return f"<Outcome {self}{tail}>"
+
+
+Outcome.RETURNED, Outcome.RAISED, Outcome.TERMINATED = map(Outcome, ("returned", "raised", "terminated"))
 
 
 class Thread(_StdThread):
     """A thread of control that others can pause, resume and terminate.
 
-    It does so at safe points only: inside every wait of manyhands (locks, queues, events, ...) and at
-    ``manyhands.checkpoint()``.
+    It does so at safe points only: inside every wait of manyhands (locks, queues, events, ...), at
+    ``manyhands.checkpoint()`` and, from Python 3.12 on, wherever it runs Python code. A thread that holds a lock of
+    manyhands is parked once it has released its last one. See docs/howto/pause-resume.md and terminate.md.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._control = core.Control()
         self._failed: Outcome | None = None
+        self._value: Any = None
         # The standard library's Event would do; this one is a hundred times faster.
         self._started = Event()
         self._report = self.__dict__.pop("_invoke_excepthook")
@@ -91,10 +122,28 @@ class Thread(_StdThread):
         """The whole life of the thread, in the thread itself."""
         control = self._control
         control.adopt()
+        # The standard library calls self.run() and drops what it returns.
+        own = self.__dict__.get("run")
+        self.__dict__["run"] = functools.partial(self._run_and_keep, self.run)
         try:
             super()._bootstrap()  # type: ignore[misc]
         finally:
+            del self.__dict__["run"]
+            if own is not None:
+                self.__dict__["run"] = own
             control.disown()
+
+    def _run_and_keep(self, run: Callable[[], Any]) -> None:
+        self._value = run()
+
+    def run(self) -> Any:
+        """What the thread does; override it, or give a target. What it returns is ``outcome.value``."""
+        try:
+            if self._target is not None:  # type: ignore[attr-defined]
+                return self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+        finally:
+            # The target may refer to this thread.
+            del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
 
     def _invoke_excepthook(self, thread: Thread) -> None:
         """Called by the standard library in its handler of what left run()."""
@@ -103,7 +152,7 @@ class Thread(_StdThread):
             self._failed = Outcome.TERMINATED
             return  # asked for: nothing to report
         if not isinstance(error, SystemExit):
-            self._failed = Outcome.RAISED
+            self._failed = Outcome("raised", exception=error)
         del error
         self._report(thread)
 
@@ -117,15 +166,37 @@ class Thread(_StdThread):
         self._require_started(verb)
         if not self.is_alive():
             raise RuntimeError(f"cannot {verb} a thread that is not running")
+        if self is std.main_thread():  # of a forked child, whose only thread this was
+            raise RuntimeError(_MAIN.format(verb=verb))
 
     def pause(self, timeout: float | None = None) -> bool:
         """Ask the thread to park, and wait until it has, at most `timeout` seconds.
 
-        Return whether it is parked; if not, the request stands, and the thread parks at its next safe point. A thread
-        that calls this for itself parks until another resumes it.
+        Return whether it is parked; if not, the request stands, and the thread parks at its next safe point: it is
+        "pausing" until then. A thread that calls this for itself parks until another resumes it; while it holds a lock
+        or is inside ``shield()`` it gets False, and parks when it leaves them. RuntimeError for a thread that is not
+        running and for the main thread, which must stay able to take signals.
+
+        Python 3.11 can park a thread only in a wait of manyhands or at ``manyhands.checkpoint()``; a RuntimeWarning
+        says so where that does not come within a tenth of a second.
         """
         self._require_alive("pause")
-        return bool(self._control.pause(timeout))
+        if _ANYWHERE or self is std.current_thread():
+            return bool(self._control.pause(timeout))
+        return self._pause_at_checkpoint(timeout)
+
+    def _pause_at_checkpoint(self, timeout: float | None) -> bool:
+        if self._control.pause(_PATIENCE if timeout is None else min(timeout, _PATIENCE)):
+            return True
+        if timeout is not None and timeout <= _PATIENCE:
+            return False
+        warnings.warn(
+            f"{self.name} runs code in which Python {sys.version_info[0]}.{sys.version_info[1]} cannot park it: it "
+            "parks at its next wait in manyhands or manyhands.checkpoint()",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return bool(self._control.pause(None if timeout is None else timeout - _PATIENCE))
 
     def resume(self) -> None:
         """Let a paused thread go on; also takes back a pause that has not been reached."""
@@ -139,6 +210,8 @@ class Thread(_StdThread):
         Where the thread catches ThreadExit and goes on, another terminate() raises it again.
         """
         self._require_started("terminate")
+        if self is std.main_thread():
+            raise RuntimeError(_MAIN.format(verb="terminate"))
         if self.is_alive():
             self._control.terminate()
 
@@ -153,10 +226,10 @@ class Thread(_StdThread):
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the thread ended; None while it has not."""
+        """How the thread ended, with its value or exception; None while it has not."""
         if not self._started.is_set() or self.is_alive():
             return None
-        return self._failed or Outcome.RETURNED
+        return self._failed or Outcome("returned", self._value)
 
     @property
     def cpu_time(self) -> float:
@@ -165,6 +238,30 @@ class Thread(_StdThread):
 
 
 functools.update_wrapper(Thread.__init__, std.Thread.__init__)  # its documentation and its signature
+
+
+class _MainThread(type(std.main_thread())):  # type: ignore[misc]
+    """The main thread: it takes the signals and ends the program, and so it is neither parked nor ended."""
+
+    state = ThreadState.RUNNING
+    outcome = None
+
+    def pause(self, timeout: float | None = None) -> bool:
+        """RuntimeError, always."""
+        raise RuntimeError(_MAIN.format(verb="pause"))
+
+    def resume(self) -> None:
+        """RuntimeError, always."""
+        raise RuntimeError(_MAIN.format(verb="resume"))
+
+    def terminate(self) -> None:
+        """RuntimeError, always."""
+        raise RuntimeError(_MAIN.format(verb="terminate"))
+
+
+if not strict and type(std.main_thread()) is getattr(std, "_MainThread", None):
+    set_module("threading", "threading", _MainThread)
+    std.main_thread().__class__ = _MainThread
 
 
 class Timer(Thread):

@@ -92,12 +92,14 @@ def row(names: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 
 @row(
     "Lock: __new__ __repr__ __enter__ __exit__ acquire release locked "
-    "acquire_lock release_lock locked_lock _at_fork_reinit"
+    "acquire_lock release_lock locked_lock owner _at_fork_reinit"
 )
 def lock() -> None:
     made = core.allocate_lock()
     with made:
-        assert not made.acquire(timeout=0) and made.locked() and made.locked_lock() and repr(made)
+        assert (
+            not made.acquire(timeout=0) and made.locked() and made.locked_lock() and made.owner and repr(made)
+        )
     assert made.acquire_lock() and made.release_lock() is None
     made.acquire()
     made._at_fork_reinit()
@@ -106,12 +108,12 @@ def lock() -> None:
     failing(type(made))  # refused before 3.13
 
 
-@row("RLock: __new__ __repr__ __init__ __enter__ __exit__ acquire release locked")
+@row("RLock: __new__ __repr__ __init__ __enter__ __exit__ acquire release locked owner")
 def rlock() -> None:
     made = core.RLock()
     made.__init__()
     with made:
-        assert made.acquire() and made.locked() and repr(made)
+        assert made.acquire() and made.locked() and made.owner and repr(made)
         made.release()
     failing(made.release)
 
@@ -349,13 +351,14 @@ def shield() -> None:
 @row("checkpoint")
 @row("allocate_lock")
 @row("_waits")
+@row("_held")
 @row("block")
 @row("Block: __len__")
 @row("Block.__buffer__")
 @row("arena_usage")
 @row("arena_fd")
 def functions() -> None:
-    core.shield(), core.checkpoint(), core.allocate_lock(), core._waits()
+    core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
     assert len(core.block(4096)) == 4096 and core.arena_usage() and core.arena_fd() >= 0
     with memoryview(core.block(64)) as view:
         assert len(view) == 64

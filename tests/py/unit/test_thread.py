@@ -92,7 +92,7 @@ def test_a_pause_that_is_not_reached_stands_until_taken_back(counter: Counter) -
     until(lambda: thread.state == "paused")
     thread.resume()
     thread.join(LONG)
-    assert thread.outcome is Outcome.RETURNED
+    assert thread.outcome == Outcome.RETURNED
 
 
 WAITS: dict[str, Callable[[], Callable[[], Any]]] = {}
@@ -217,7 +217,7 @@ def test_every_wait_is_a_place_to_park_and_to_end(make: Any) -> None:
     thread.terminate()  # a paused thread goes on to end
     thread.join(LONG)
     assert not thread.is_alive()
-    assert thread.outcome is Outcome.TERMINATED
+    assert thread.outcome == Outcome.TERMINATED
     assert thread.state is ThreadState.FINISHED
 
 
@@ -251,7 +251,7 @@ def test_terminate_runs_finally_and_says_so(counter: Counter) -> None:
     counter.terminate()
     counter.join(LONG)
     assert counter.cleaned
-    assert counter.outcome is Outcome.TERMINATED
+    assert counter.outcome == Outcome.TERMINATED
     counter.terminate()  # nothing more to do
 
 
@@ -272,7 +272,7 @@ def test_the_waits_of_clean_up_work() -> None:
     done.set()
     thread.join(LONG)
     assert log == [True]
-    assert thread.outcome is Outcome.TERMINATED
+    assert thread.outcome == Outcome.TERMINATED
 
 
 def test_one_that_catches_it_gets_it_again_at_the_next_terminate() -> None:
@@ -295,7 +295,7 @@ def test_one_that_catches_it_gets_it_again_at_the_next_terminate() -> None:
         assert caught.acquire(timeout=LONG)
     thread.join(LONG)
     assert log == ["caught"] * 2
-    assert thread.outcome is Outcome.RETURNED
+    assert thread.outcome == Outcome.RETURNED
 
 
 def test_except_exception_does_not_swallow_it() -> None:
@@ -321,7 +321,7 @@ def test_a_shield_holds_both_off() -> None:
     leave.set()
     thread.join(LONG)
     assert log == ["shielded"]
-    assert thread.outcome is Outcome.TERMINATED
+    assert thread.outcome == Outcome.TERMINATED
 
 
 def test_shields_are_for_the_thread_that_entered() -> None:

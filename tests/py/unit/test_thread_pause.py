@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import manyhands
-import manyhands.threading as threading
 import pytest
 from manyhands.threading import Outcome, Thread
 
@@ -89,7 +88,7 @@ def one_line(work: Work) -> None:
 @busy
 def comprehension(work: Work) -> None:
     while not work.stop:
-        work.turns += len([x for x in range(100000)])
+        work.turns += len([x + 1 for x in range(100000)])
 
 
 class Running:
@@ -121,9 +120,7 @@ class Running:
 def events() -> int:
     """The events that are on, of whichever place among the tools is ours."""
     monitoring = sys.monitoring
-    return sum(
-        monitoring.get_events(tool) for tool in range(6) if monitoring.get_tool(tool) == "manyhands"
-    )
+    return sum(monitoring.get_events(tool) for tool in range(6) if monitoring.get_tool(tool) == "manyhands")
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -249,7 +246,7 @@ def test_a_shield_holds_a_pause_off() -> None:
     leave.append(1)
     thread.resume()
     thread.join(LONG)
-    assert thread.outcome is Outcome.RETURNED
+    assert thread.outcome == Outcome.RETURNED
 
 
 def test_a_thread_inside_an_import_parks_after_it(tmp_path: Any, monkeypatch: Any) -> None:
@@ -262,7 +259,7 @@ def test_a_thread_inside_an_import_parks_after_it(tmp_path: Any, monkeypatch: An
 
     monkeypatch.setattr(builtins, "imports_now", std.Event(), raising=False)
     monkeypatch.setattr(builtins, "import_may_end", [], raising=False)
-    with Running(lambda work: (__import__(name), tight_loop(work))[0]) as (thread, work):
+    with Running(lambda work: (__import__(name), tight_loop(work))[0]) as (thread, _):
         assert builtins.imports_now.wait(LONG)  # type: ignore[attr-defined]
         assert thread.pause(0.05) is False
         assert thread.state == "pausing"

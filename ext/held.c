@@ -1,0 +1,283 @@
+/* Who holds what. A thread has a holder from its first lock on. Holders are not freed when their threads end, since a lock
+ * may outlive the thread that acquired it; one that is empty then serves the next new thread.
+ *
+ * Under the GIL a holder's list changes only in attached threads. A thread that works for two interpreters has a holder in
+ * each, for their GILs are two. Without a GIL each holder has a guard, held for some ten instructions. */
+#include "held.h"
+
+#include <stdatomic.h>
+#include <threads.h>
+
+#include "control.h"
+
+struct ext_holder {
+    ext_holder *next;         /* all there are; never removed */
+    ext_holder *also;         /* the same thread's, in another interpreter */
+    PyInterpreterState *home; /* whose GIL guards the list */
+    unsigned long ident;
+    ext_held *first;
+    ext_control *control; /* NULL: nobody can pause the thread */
+    atomic_bool ended;    /* the thread; set without a GIL */
+    atomic_flag guard;    /* free-threaded builds */
+};
+
+static _Thread_local ext_holder *mine;
+static ext_holder *_Atomic all;
+static atomic_flag all_guard =
+    ATOMIC_FLAG_INIT; /* of the list `all`, and of handing a holder to a new thread */
+
+#ifdef Py_GIL_DISABLED
+#define ENTER(flag) spin(&(flag))
+#define LEAVE(flag) atomic_flag_clear_explicit(&(flag), memory_order_release)
+#else
+#define ENTER(flag) ((void) (flag))
+#define LEAVE(flag) ((void) (flag))
+#endif
+
+static void spin(atomic_flag *flag)
+{
+    while (atomic_flag_test_and_set_explicit(flag, memory_order_acquire)) { /* pairs with the clear */
+    }
+}
+
+/* ---- holders -------------------------------------------------------------------------------------------------- */
+
+static void thread_ends(void *holder)
+{
+    for (ext_holder *at = holder; at != NULL; at = at->also) {
+        atomic_store_explicit(&at->ended, true, memory_order_release); /* pairs with usable() */
+    }
+}
+
+static tss_t at_end;
+
+static void make_key(void)
+{
+    if (tss_create(&at_end, thread_ends) != thrd_success) {
+        Py_FatalError("manyhands: no thread-specific storage is left");
+    }
+}
+
+static bool usable(const ext_holder *holder)
+{
+    return atomic_load_explicit(&holder->ended, memory_order_acquire) && holder->first == NULL;
+}
+
+/* An empty one of a thread that has ended, or a new one; NULL: no memory. */
+static ext_holder *any_holder(void)
+{
+    for (ext_holder *at = all; at != NULL; at = at->next) {
+        if (usable(at)) {
+            return at;
+        }
+    }
+    ext_holder *made = PyMem_RawCalloc(1, sizeof *made);
+    if (made != NULL) {
+        made->next = all;
+        all = made;
+    }
+    return made;
+}
+
+static ext_holder *own_in(PyInterpreterState *home)
+{
+    for (ext_holder *at = mine; at != NULL; at = at->also) {
+        if (at->home == home) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+static ext_holder *begin(PyInterpreterState *home)
+{
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, make_key);
+    ext_holder *found = own_in(home);
+    if (found != NULL) {
+        return found;
+    }
+    spin(&all_guard);
+    found = any_holder();
+    if (found != NULL) {
+        found->home = home;
+        found->ident = PyThread_get_thread_ident();
+        found->control = NULL;
+        atomic_store_explicit(&found->ended, false, memory_order_relaxed);
+    }
+    atomic_flag_clear_explicit(&all_guard, memory_order_release);
+    if (found != NULL) {
+        found->also = mine;
+        mine = found;
+        (void) tss_set(at_end, found);
+    }
+    return found;
+}
+
+static inline ext_holder *holder_self(void)
+{
+    PyInterpreterState *home = PyInterpreterState_Get();
+    return mine != NULL && mine->home == home ? mine : begin(home);
+}
+
+/* ---- the lists ------------------------------------------------------------------------------------------------ */
+
+void ext_held_take(ext_held *held, PyObject *what)
+{
+    ext_holder *me = holder_self();
+    if (me == NULL || held->holder != NULL) {
+        return;
+    }
+    ENTER(me->guard);
+    held->what = what;
+    held->holder = me;
+    held->prev = NULL;
+    held->next = me->first;
+    if (me->first != NULL) {
+        me->first->prev = held;
+    }
+    me->first = held;
+    LEAVE(me->guard);
+}
+
+static void take_out(ext_holder *holder, ext_held *held)
+{
+    if (held->prev != NULL) {
+        held->prev->next = held->next;
+    } else {
+        holder->first = held->next;
+    }
+    if (held->next != NULL) {
+        held->next->prev = held->prev;
+    }
+    held->holder = NULL;
+}
+
+void ext_held_give(ext_held *held)
+{
+    ext_holder *holder = held->holder;
+    if (holder == NULL) {
+        return;
+    }
+    ENTER(holder->guard);
+    take_out(holder, held);
+    ext_control *control = holder->first == NULL ? holder->control : NULL;
+    LEAVE(holder->guard);
+    if (control != NULL) {
+        ext_control_let_go(control);
+    }
+}
+
+void ext_held_add(PyObject *what)
+{
+    ext_held *held = PyMem_RawCalloc(1, sizeof *held);
+    if (held != NULL) {
+        ext_held_take(held, what);
+        if (held->holder == NULL) {
+            PyMem_RawFree(held);
+        }
+    }
+}
+
+static ext_held *find(ext_holder *holder, const PyObject *what)
+{
+    ext_held *at = holder == NULL ? NULL : holder->first;
+    while (at != NULL && at->what != what) {
+        at = at->next;
+    }
+    return at;
+}
+
+void ext_held_remove(PyObject *what)
+{
+    ext_held *held = find(holder_self(), what);
+    if (held != NULL) {
+        ext_held_give(held);
+        PyMem_RawFree(held);
+    }
+}
+
+void ext_held_forget(PyObject *what)
+{
+    for (ext_holder *at = all; at != NULL; at = at->next) {
+        ext_held *held;
+        while (at->home == PyInterpreterState_Get() && (held = find(at, what)) != NULL) {
+            ext_held_give(held);
+            PyMem_RawFree(held);
+        }
+    }
+}
+
+bool ext_holding(void)
+{
+    return mine != NULL && mine->first != NULL;
+}
+
+PyObject *ext_held_owner(const ext_held *held)
+{
+    const ext_holder *holder = held->holder;
+    return holder == NULL ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(holder->ident);
+}
+
+void ext_held_control(ext_control *control)
+{
+    ext_holder *me = holder_self();
+    if (me != NULL) {
+        me->control = control;
+    }
+}
+
+void ext_held_after_fork(void)
+{
+    atomic_flag_clear_explicit(&all_guard, memory_order_relaxed);
+    for (ext_holder *at = all; at != NULL; at = at->next) {
+        atomic_flag_clear_explicit(&at->guard, memory_order_relaxed);
+        if (at->ident != PyThread_get_thread_ident()) {
+            at->control = NULL;
+            atomic_store_explicit(&at->ended, true, memory_order_relaxed);
+        }
+    }
+}
+
+static int append(PyObject *list, unsigned long ident, PyObject *what)
+{
+    PyObject *pair = Py_BuildValue("(kO)", ident, what);
+    int rc = pair == NULL ? -1 : PyList_Append(list, pair);
+    Py_XDECREF(pair);
+    return rc;
+}
+
+/* Two passes: what is in the lists may be changed by the allocations of the second, so the first only counts and refers. */
+PyObject *ext_held_list(PyObject *module, PyObject *unused)
+{
+    (void) module, (void) unused;
+    enum { MOST = 4096 };
+    struct {
+        unsigned long ident;
+        PyObject *what;
+    } *found = PyMem_RawMalloc(MOST * sizeof *found);
+    size_t count = 0;
+    if (found == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (ext_holder *at = all; at != NULL; at = at->next) {
+        if (at->home != PyInterpreterState_Get()) {
+            continue;
+        }
+        ENTER(at->guard);
+        for (ext_held *held = at->first; held != NULL && count < MOST; held = held->next) {
+            found[count].ident = at->ident;
+            found[count++].what = Py_NewRef(held->what);
+        }
+        LEAVE(at->guard);
+    }
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; i < count; i++) {
+        if (list != NULL && append(list, found[i].ident, found[i].what) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_DECREF(found[i].what);
+    }
+    PyMem_RawFree(found);
+    return list;
+}
