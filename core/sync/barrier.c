@@ -126,10 +126,24 @@ static void repair(mh_barrier *barrier)
     mh_store_rel(&barrier->arrived, count);
 }
 
+/* Private, and under the guard. In a forked child the other parties are gone, and their stacks are used anew. */
+static void forget_parents(mh_barrier *barrier)
+{
+    uint32_t forks = mh_os_forks();
+    if (barrier->forks != forks) {
+        barrier->forks = forks;
+        barrier->first = NULL;
+        mh_store_rel(&barrier->arrived, 0);
+    }
+}
+
 static void enter(mh_barrier *barrier)
 {
     if (mh__section_enter(&barrier->guard) == MH_OWNER_DIED) {
         repair(barrier);
+    }
+    if (is_private(barrier)) {
+        forget_parents(barrier);
     }
 }
 
@@ -314,6 +328,7 @@ static int complete(mh_barrier *barrier, ticket *me, int (*action)(void *), void
         enter(barrier);
         if (mh_load_acq(me->mine) == WAITING) { /* else it was broken meanwhile */
             end(barrier, rc < 0 ? BREAK : PASS);
+            mh_store_rel(me->mine, rc < 0 ? BROKEN : PASSED); /* in no list, where the action forked */
         }
     }
     leave_and_wake(barrier);

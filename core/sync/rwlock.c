@@ -38,6 +38,7 @@ typedef struct ticket {
     MH_ATOMIC(uint32_t) word;
     MH_ATOMIC(uint32_t) *mine; /* this word, or that of the place */
     uint64_t me;
+    uint32_t forks; /* the lock's, when it came into the line */
 } ticket;
 
 _Static_assert(sizeof(mh_rw_place) == 24, "part of the shared layout");
@@ -336,12 +337,28 @@ static void wake_all(mh_rwlock *lock, const batch *list)
     }
 }
 
+/* Private, and under the guard. In a forked child the others of the line are gone, and their stacks are used anew. */
+static void forget_parents(mh_rwlock *lock)
+{
+    uint32_t forks = mh_os_forks();
+    if (lock->forks != forks) {
+        lock->forks = forks;
+        lock->first = lock->last = NULL;
+        mh_store_rel(&lock->waiting_readers, 0);
+        mh_store_rel(&lock->waiting_writers, 0);
+    }
+}
+
 /* Whoever died in the guard may have left without letting anybody in. */
 static void enter(mh_rwlock *lock)
 {
     batch list;
     list.count = 0;
-    if (mh__section_enter(&lock->guard) != MH_OWNER_DIED) {
+    int rc = mh__section_enter(&lock->guard);
+    if (is_private(lock)) {
+        forget_parents(lock);
+    }
+    if (rc != MH_OWNER_DIED) {
         return;
     }
     count_again(lock);
@@ -426,6 +443,7 @@ static int stand_in_line(mh_rwlock *lock, ticket *me, uint32_t kind)
     if (is_private(lock)) {
         ticket *last = lock->last;
         me->mine = &me->word;
+        me->forks = lock->forks;
         mh_store_rlx(&me->word, kind);
         me->next = NULL;
         me->previous = last;
@@ -474,7 +492,8 @@ static int give_up(mh_rwlock *lock, ticket *me, uint32_t kind)
         let_in(lock, &list);
     }
     int held = mh_load_acq(me->mine) != kind;
-    if (!held) {
+    int in_line = !is_private(lock) || me->forks == lock->forks; /* else it forked in a signal handler */
+    if (!held && in_line) {
         if (is_private(lock)) {
             remove_ticket(lock, me);
         } else {

@@ -36,7 +36,7 @@ typedef struct mh_barrier {
     MH_ATOMIC(uint32_t) starved; /* somebody found no place */
     MH_ATOMIC(uint32_t) used;    /* no place from this one on was ever taken */
     void *first;                 /* private: the waiting parties */
-    uint64_t unused;
+    uint64_t forks;              /* private: how often this process was forked when the meeting began */
     mh_barrier_place place[MH_BARRIER_PLACES];
 } mh_barrier;
 

@@ -18,8 +18,8 @@
  *
  * A private lock has room for any number of waiters and readers; of more than MH_RW_READERS readers at once
  * it does not know who they are, so that those are not refused an upgrade (they wait for themselves) and
- * may not read again. After a fork the child must not use a private lock that was held or waited for:
- * mh_rwlock_init it anew.
+ * may not read again. In a forked child a private lock has no waiters, and is held by whoever held it: by
+ * a thread that is not there for ever, unless it is made anew by mh_rwlock_init.
  */
 #ifndef MANYHANDS_RWLOCK_H
 #define MANYHANDS_RWLOCK_H
@@ -48,11 +48,11 @@ typedef struct mh_rwlock {
     MH_ATOMIC(uint32_t) readers;
     MH_ATOMIC(uint32_t) waiting_readers;
     MH_ATOMIC(uint32_t) waiting_writers;
-    MH_ATOMIC(uint32_t) used; /* no place from this one on was ever taken */
-    MH_ATOMIC(uint32_t) died; /* a writer did, and nobody has repaired what it guards */
-    uint32_t order;           /* of the next in line */
-    uint32_t untracked;       /* private: readers without a place */
-    uint32_t reserved;
+    MH_ATOMIC(uint32_t) used;   /* no place from this one on was ever taken */
+    MH_ATOMIC(uint32_t) died;   /* a writer did, and nobody has repaired what it guards */
+    uint32_t order;             /* of the next in line */
+    uint32_t untracked;         /* private: readers without a place */
+    uint32_t forks;             /* private: how often this process was forked when the line was made */
     MH_ATOMIC(uint64_t) writer; /* who writes; 0: nobody */
     void *first, *last;         /* private: the line of waiters */
     mh_rw_place place[MH_RW_READERS];

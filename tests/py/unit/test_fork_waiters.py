@@ -33,6 +33,26 @@ def use_queue(made: Any) -> None:
     assert made.get(timeout=30) == "child's"
 
 
+def use_barrier(barrier: Any) -> None:
+    with pytest.raises(std.BrokenBarrierError):
+        barrier.wait(0.01)
+    assert barrier.n_waiting == 0
+    barrier.reset()
+
+
+def read_locked() -> Any:
+    lock = threading.RWLock()
+    lock.acquire_read()
+    return lock
+
+
+def use_rwlock(lock: Any) -> None:
+    lock.release_read()
+    with lock.write:
+        assert lock.writing
+    lock.acquire_read()
+
+
 # what is waited at, the wait, its use in the child; what ends a wait in the parent
 CASES: dict[
     str, tuple[Callable[[], Any], Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]
@@ -51,6 +71,18 @@ CASES: dict[
         lambda s: s.acquire(),
         lambda s: (s.release(), s.acquire(timeout=30)),
         lambda s: s.release(),
+    ),
+    "Barrier": (
+        lambda: threading.Barrier(WAITERS + 1),
+        lambda b: b.wait(),
+        use_barrier,
+        lambda b: b.n_waiting and b.wait(30),
+    ),
+    "RWLock": (
+        read_locked,
+        lambda lock: lock.acquire_write() and lock.release_write(),
+        use_rwlock,
+        lambda lock: lock.readers and lock.release_read(),
     ),
 }
 
