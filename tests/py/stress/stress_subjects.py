@@ -356,7 +356,7 @@ TWINS: dict[str, tuple[dict[str, Any], str, str]] = {
     "condition-lets-two-in": ({"Condition": ConditionLetsTwoIn}, "condition_lock", "inside at once"),
     "lock-unfair": ({"Lock": Unfair}, "fairness", "starved"),
     "lock-stuck-in-child": ({"Lock": StuckInChild}, "fork", "a forked child ended with"),
-    "rwlock-writes-beside-readers": ({"RWLock": WritesBesideReaders}, "rwlock", "write while"),
+    "rwlock-writes-beside-readers": ({"RWLock": WritesBesideReaders}, "rwlock", "while"),
     "rwlock-reads-beside-writers": ({"RWLock": ReadsBesideWriters}, "rwlock", "while"),
     "rwlock-readers-first": ({"RWLock": ReadersFirst}, "rwlock_fairness", "overtook a writer"),
     "condition-loses-notify": ({"Condition": LosesNotify}, "condition_turns", "HANG"),
