@@ -34,8 +34,6 @@ static inline bool ext_control_exit_due(const ext_control *control)
 
 /* Is the calling thread inside a shield() of its own? */
 bool ext_shielded(void);
-/* A thread holds no lock any more; by whoever gave the last one back. If it is to be parked, it can be now. */
-void ext_control_let_go(ext_control *control);
 /* May it be parked here? If not, it will say when it may. */
 bool ext_may_park(void);
 

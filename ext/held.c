@@ -10,35 +10,11 @@
 
 #include "control.h"
 
-struct ext_holder {
-    ext_holder *next;         /* all there are; never removed */
-    ext_holder *also;         /* the same thread's, in another interpreter */
-    PyInterpreterState *home; /* whose GIL guards the list */
-    unsigned long ident;
-    ext_held *first;
-    ext_control *control; /* NULL: nobody can pause the thread */
-    atomic_bool ended;    /* the thread; set without a GIL */
-    atomic_flag guard;    /* free-threaded builds */
-};
-
-static _Thread_local ext_holder *mine;
+_Thread_local ext_holder *ext_mine;
+atomic_bool ext_several_interpreters;
 static ext_holder *_Atomic all;
 static atomic_flag all_guard =
     ATOMIC_FLAG_INIT; /* of the list `all`, and of handing a holder to a new thread */
-
-#ifdef Py_GIL_DISABLED
-#define ENTER(flag) spin(&(flag))
-#define LEAVE(flag) atomic_flag_clear_explicit(&(flag), memory_order_release)
-#else
-#define ENTER(flag) ((void) (flag))
-#define LEAVE(flag) ((void) (flag))
-#endif
-
-static void spin(atomic_flag *flag)
-{
-    while (atomic_flag_test_and_set_explicit(flag, memory_order_acquire)) { /* pairs with the clear */
-    }
-}
 
 /* ---- holders -------------------------------------------------------------------------------------------------- */
 
@@ -81,7 +57,7 @@ static ext_holder *any_holder(void)
 
 static ext_holder *own_in(PyInterpreterState *home)
 {
-    for (ext_holder *at = mine; at != NULL; at = at->also) {
+    for (ext_holder *at = ext_mine; at != NULL; at = at->also) {
         if (at->home == home) {
             return at;
         }
@@ -89,15 +65,16 @@ static ext_holder *own_in(PyInterpreterState *home)
     return NULL;
 }
 
-static ext_holder *begin(PyInterpreterState *home)
+ext_holder *ext_holder_begin(void)
 {
+    PyInterpreterState *home = PyInterpreterState_Get();
     static once_flag once = ONCE_FLAG_INIT;
     call_once(&once, make_key);
     ext_holder *found = own_in(home);
     if (found != NULL) {
         return found;
     }
-    spin(&all_guard);
+    ext_held_spin(&all_guard);
     found = any_holder();
     if (found != NULL) {
         found->home = home;
@@ -107,66 +84,14 @@ static ext_holder *begin(PyInterpreterState *home)
     }
     atomic_flag_clear_explicit(&all_guard, memory_order_release);
     if (found != NULL) {
-        found->also = mine;
-        mine = found;
+        found->also = ext_mine;
+        ext_mine = found;
         (void) tss_set(at_end, found);
     }
     return found;
 }
 
-static inline ext_holder *holder_self(void)
-{
-    PyInterpreterState *home = PyInterpreterState_Get();
-    return mine != NULL && mine->home == home ? mine : begin(home);
-}
-
 /* ---- the lists ------------------------------------------------------------------------------------------------ */
-
-void ext_held_take(ext_held *held, PyObject *what)
-{
-    ext_holder *me = holder_self();
-    if (me == NULL || held->holder != NULL) {
-        return;
-    }
-    ENTER(me->guard);
-    held->what = what;
-    held->holder = me;
-    held->prev = NULL;
-    held->next = me->first;
-    if (me->first != NULL) {
-        me->first->prev = held;
-    }
-    me->first = held;
-    LEAVE(me->guard);
-}
-
-static void take_out(ext_holder *holder, ext_held *held)
-{
-    if (held->prev != NULL) {
-        held->prev->next = held->next;
-    } else {
-        holder->first = held->next;
-    }
-    if (held->next != NULL) {
-        held->next->prev = held->prev;
-    }
-    held->holder = NULL;
-}
-
-void ext_held_give(ext_held *held)
-{
-    ext_holder *holder = held->holder;
-    if (holder == NULL) {
-        return;
-    }
-    ENTER(holder->guard);
-    take_out(holder, held);
-    ext_control *control = holder->first == NULL ? holder->control : NULL;
-    LEAVE(holder->guard);
-    if (control != NULL) {
-        ext_control_let_go(control);
-    }
-}
 
 void ext_held_add(PyObject *what)
 {
@@ -190,7 +115,7 @@ static ext_held *find(ext_holder *holder, const PyObject *what)
 
 void ext_held_remove(PyObject *what)
 {
-    ext_held *held = find(holder_self(), what);
+    ext_held *held = find(ext_holder_self(), what);
     if (held != NULL) {
         ext_held_give(held);
         PyMem_RawFree(held);
@@ -210,7 +135,7 @@ void ext_held_forget(PyObject *what)
 
 bool ext_holding(void)
 {
-    return mine != NULL && mine->first != NULL;
+    return ext_mine != NULL && ext_mine->first != NULL;
 }
 
 PyObject *ext_held_owner(const ext_held *held)
@@ -221,7 +146,7 @@ PyObject *ext_held_owner(const ext_held *held)
 
 void ext_held_control(ext_control *control)
 {
-    ext_holder *me = holder_self();
+    ext_holder *me = ext_holder_self();
     if (me != NULL) {
         me->control = control;
     }
@@ -264,12 +189,12 @@ PyObject *ext_held_list(PyObject *module, PyObject *unused)
         if (at->home != PyInterpreterState_Get()) {
             continue;
         }
-        ENTER(at->guard);
+        EXT_HELD_ENTER(at->guard);
         for (ext_held *held = at->first; held != NULL && count < MOST; held = held->next) {
             found[count].ident = at->ident;
             found[count++].what = Py_NewRef(held->what);
         }
-        LEAVE(at->guard);
+        EXT_HELD_LEAVE(at->guard);
     }
     PyObject *list = PyList_New(0);
     for (size_t i = 0; i < count; i++) {

@@ -8,6 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct ext_control;
@@ -19,10 +20,104 @@ typedef struct ext_held {
     PyObject *what;     /* borrowed: the lock, which leaves the list before it goes */
 } ext_held;
 
+struct ext_holder {
+    ext_holder *next;         /* all there are; never removed */
+    ext_holder *also;         /* the same thread's, in another interpreter */
+    PyInterpreterState *home; /* whose GIL guards the list */
+    unsigned long ident;
+    ext_held *first;
+    struct ext_control *control; /* NULL: nobody can pause the thread */
+    atomic_bool ended;           /* the thread; set without a GIL */
+    atomic_flag guard;           /* free-threaded builds */
+};
+
+/* Found without a call. Eight bytes fit into what the loader keeps for modules that are loaded late. */
+#ifdef __GLIBC__ /* musl refuses it there */
+#define EXT_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#else
+#define EXT_TLS_MODEL
+#endif
+
+/* The calling thread's, of the interpreter that it worked for last; NULL: none yet. */
+extern _Thread_local ext_holder *ext_mine EXT_TLS_MODEL;
+/* The module was imported by another interpreter than the main one: from then on it is asked whose a holder is. */
+extern atomic_bool ext_several_interpreters;
+/* The calling thread's in this interpreter; NULL: no memory. */
+ext_holder *ext_holder_begin(void);
+/* The last lock was given back: the thread may be parked. */
+void ext_control_let_go(struct ext_control *control);
+
+#ifdef Py_GIL_DISABLED
+#define EXT_HELD_ENTER(flag) ext_held_spin(&(flag))
+#define EXT_HELD_LEAVE(flag) atomic_flag_clear_explicit(&(flag), memory_order_release)
+#else
+#define EXT_HELD_ENTER(flag) ((void) (flag))
+#define EXT_HELD_LEAVE(flag) ((void) (flag))
+#endif
+
+static inline void ext_held_spin(atomic_flag *flag)
+{
+    while (atomic_flag_test_and_set_explicit(flag, memory_order_acquire)) { /* pairs with the clear */
+    }
+}
+
+static inline ext_holder *ext_holder_self(void)
+{
+    ext_holder *me = ext_mine;
+    if (me != NULL && (!atomic_load_explicit(&ext_several_interpreters, memory_order_relaxed) ||
+                       me->home == PyInterpreterState_Get())) {
+        return me;
+    }
+    return ext_holder_begin();
+}
+
 /* The calling thread has acquired `what`. / It is not held any more; by any thread, and nothing where it was not. The second
  * comes before the release in the core: then no other thread can have entered itself in between. */
-void ext_held_take(ext_held *held, PyObject *what);
-void ext_held_give(ext_held *held);
+static inline void ext_held_take(ext_held *held, PyObject *what)
+{
+    ext_holder *me = ext_holder_self();
+    if (me == NULL || held->holder != NULL) {
+        return;
+    }
+    EXT_HELD_ENTER(me->guard);
+    held->what = what;
+    held->holder = me;
+    held->prev = NULL;
+    held->next = me->first;
+    if (me->first != NULL) {
+        me->first->prev = held;
+    }
+    me->first = held;
+    EXT_HELD_LEAVE(me->guard);
+}
+
+static inline void ext_held_take_out(ext_holder *holder, ext_held *held)
+{
+    if (held->prev != NULL) {
+        held->prev->next = held->next;
+    } else {
+        holder->first = held->next;
+    }
+    if (held->next != NULL) {
+        held->next->prev = held->prev;
+    }
+    held->holder = NULL;
+}
+
+static inline void ext_held_give(ext_held *held)
+{
+    ext_holder *holder = held->holder;
+    if (holder == NULL) {
+        return;
+    }
+    EXT_HELD_ENTER(holder->guard);
+    ext_held_take_out(holder, held);
+    struct ext_control *control = holder->first == NULL ? holder->control : NULL;
+    EXT_HELD_LEAVE(holder->guard);
+    if (control != NULL) {
+        ext_control_let_go(control);
+    }
+}
 
 /* The same for what several threads hold at once: one record for each time. `give` undoes one `add` of the calling thread;
  * `forget` all that there are, of all threads. */

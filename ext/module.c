@@ -115,6 +115,9 @@ static int module_exec(PyObject *module)
     atomic_flag_clear(&state->blocked_guard);
     state->importer = PyThread_get_thread_ident();
     state->main_interpreter = PyInterpreterState_GetID(PyInterpreterState_Get()) == 0;
+    if (!state->main_interpreter) {
+        atomic_store_explicit(&ext_several_interpreters, true, memory_order_relaxed);
+    }
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (families[i](module, state) < 0) {
             return -1;
