@@ -31,15 +31,8 @@ struct ext_holder {
     atomic_flag guard;           /* free-threaded builds */
 };
 
-/* Found without a call. Eight bytes fit into what the loader keeps for modules that are loaded late. */
-#ifdef __GLIBC__ /* musl refuses it there */
-#define EXT_TLS_MODEL __attribute__((tls_model("initial-exec")))
-#else
-#define EXT_TLS_MODEL
-#endif
-
 /* The calling thread's, of the interpreter that it worked for last; NULL: none yet. */
-extern _Thread_local ext_holder *ext_mine EXT_TLS_MODEL;
+extern _Thread_local ext_holder *ext_mine;
 /* The module was imported by another interpreter than the main one: from then on it is asked whose a holder is. */
 extern atomic_bool ext_several_interpreters;
 /* The calling thread's in this interpreter; NULL: no memory. */
