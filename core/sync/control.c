@@ -18,11 +18,12 @@ static void park(struct mh__control *control)
     uint32_t word = mh_or_acq_rel(&control->word, MH__PARKED) |
                     MH__PARKED; /* pairs with mh__control_await_pause */
     wake_all(control);
-    while (is_to_park(word)) {
-        (void) mh_os_futex_wait(&control->word, word, INT64_MAX, 0);
-        word = mh_load_acq(&control->word); /* pairs with resume and terminate */
-    }
-    mh_and_acq_rel(&control->word, ~MH__PARKED);
+    do { /* again, where it was paused anew: the pauser saw it parked */
+        while (is_to_park(word)) {
+            (void) mh_os_futex_wait(&control->word, word, INT64_MAX, 0);
+            word = mh_load_acq(&control->word); /* pairs with resume and terminate */
+        }
+    } while (!mh_cas_acq_rel(&control->word, &word, word & ~MH__PARKED));
 }
 
 /* May the calling thread, whose control this is, be parked now? */
@@ -159,8 +160,11 @@ int mh__control_enter_wait(struct mh__control *control)
 
 int mh__control_leave_wait(struct mh__control *control, void (*before_park)(void *), void *arg)
 {
-    uint32_t word = mh_and_acq_rel(&control->word, ~MH__IN_WAIT); /* pairs with pause and terminate */
-    if (may_park(control, word)) {
+    uint32_t next, word = mh_load_acq(&control->word); /* pairs with pause and terminate */
+    do { /* from asleep to parked in one step: who was told that it is paused sees nothing else */
+        next = (word & ~MH__IN_WAIT) | (may_park(control, word) ? MH__PARKED : 0);
+    } while (!mh_cas_acq_rel(&control->word, &word, next));
+    if (next & MH__PARKED) {
         if (before_park != NULL) {
             before_park(arg);
         }

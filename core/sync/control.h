@@ -19,8 +19,8 @@
  *   thread      IN_WAIT = 1 (sleep) / 0 (slept)                all, if PAUSE is set (a pauser waits)
  *   thread      PARKED = 1 / 0, while PAUSE and no TERMINATE   all, on 1
  *   thread      FINISHED = 1                                   all
- * IN_WAIT is cleared and PAUSE read in one step: a pauser who saw IN_WAIT with its PAUSE set knows that the
- * thread will see it.
+ * IN_WAIT and PARKED are cleared and PAUSE read in one step: a pauser who saw one of them with its PAUSE set knows
+ * that the thread will see it. A thread that is paused again before it has left the first pause stays parked.
  */
 #ifndef MH_SYNC_CONTROL_H
 #define MH_SYNC_CONTROL_H

@@ -86,9 +86,18 @@ static void pauses(void)
     if (mh__control_pause(&w.control) == 0 && mh__control_await_pause(&w.control, MH_FOREVER, NULL) == 0) {
         w.paused = 1;
         sched_point();
+        sched_check(mh_load_acq(&w.control.word) & (MH__PARKED | MH__IN_WAIT),
+                    "looks paused as long as it is");
         w.paused = 0;
         sched_check(mh__control_resume(&w.control) == 0, "resume");
     }
+}
+
+/* The second pause may come before the thread has left the first. */
+static void pauses_twice(void)
+{
+    pauses();
+    pauses();
 }
 
 /* While it is paused the lock that it waits for can be had: it must not have taken the only wake to bed. */
@@ -160,6 +169,8 @@ static void pauses_briefly(void)
 static const sched_scenario list[] = {
     {.name = "pause at a checkpoint", .setup = setup, .thread = {works, pauses}, WORLD},
     {.name = "pause taken back", .setup = setup, .thread = {works, pauses_briefly, pauses_briefly}, WORLD},
+    {.name = "pause, resume, pause", .setup = setup, .thread = {works, pauses_twice}, WORLD},
+    {.name = "pause in a wait, twice", .setup = setup, .thread = {takes, takes_too, pauses_twice}, WORLD},
     {.name = "pause in a wait", .setup = setup, .thread = {takes, takes_too, pauses}, WORLD},
     {.name = "a paused thread keeps no wake",
      .setup = setup,
