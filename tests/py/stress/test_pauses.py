@@ -15,14 +15,22 @@ SCALE = int(os.environ.get("MANYHANDS_STRESS", "1"))
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(300 * SCALE)]
 
 
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAM), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280 * SCALE, check=False)
+
+
 @pytest.mark.skipif(not manyhands.compiled(), reason="there is nothing of ours to stress")
 def test_nobody_is_late_and_no_lock_stays_behind() -> None:
-    counts = ["--pauses", str(2000 * SCALE), "--terminations", str(200 * SCALE)]
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), *counts],
-        capture_output=True,
-        text=True,
-        timeout=280 * SCALE,
-        check=False,
-    )
+    done = run("--pauses", str(2000 * SCALE), "--terminations", str(200 * SCALE))
     assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("OK"), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="3.11 parks at checkpoints, where these threads hold nothing"
+)
+@pytest.mark.skipif(not manyhands.compiled(), reason="there is nothing of ours to stress")
+def test_a_lock_whose_holder_is_not_known_is_found_out() -> None:
+    done = run("--pauses", "200000", "--terminations", "0", "--lock", "stdlib", "--patience", "2")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "parked with the lock" in done.stderr or "a pause did not come" in done.stderr, done.stderr
