@@ -530,7 +530,15 @@ def test_every_entry_is_in_the_table() -> None:
     there = set()
     for name, value in vars(core).items():
         if isinstance(value, type):
-            ignored = ("__doc__", "__module__", "__dict__", "__weakref__", "__weaklistoffset__", "__reduce__")
+            ignored = (
+                "__doc__",
+                "__module__",
+                "__dict__",
+                "__weakref__",
+                "__weaklistoffset__",
+                "__reduce__",
+                "__slotnames__",
+            )
             names = {f"{name}.{each}" for each in vars(value) if each not in ignored}
             there |= names or {name}
         elif callable(value):
