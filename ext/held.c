@@ -135,11 +135,17 @@ void ext_held_forget(PyObject *what)
 
 bool ext_holding(void)
 {
-    return ext_mine != NULL && ext_mine->first != NULL;
+    for (const ext_holder *at = ext_mine; at != NULL; at = at->also) {
+        if (at->first != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
-PyObject *ext_held_owner(const ext_held *held)
+PyObject *ext_held_get_owner(PyObject *lock, void *offset)
 {
+    const ext_held *held = (const ext_held *) (const void *) ((const char *) lock + (uintptr_t) offset);
     const ext_holder *holder = held->holder;
     return holder == NULL ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(holder->ident);
 }

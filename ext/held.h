@@ -121,8 +121,9 @@ void ext_held_forget(PyObject *what);
 /* Does the calling thread hold anything? */
 bool ext_holding(void);
 
-/* Python's ident of the thread that acquired it, as an int, or None. */
-PyObject *ext_held_owner(const ext_held *held);
+/* The attribute `owner` of a type whose objects have an ext_held at `offset`: Python's ident of the thread that acquired it, as
+ * an int, or None. */
+PyObject *ext_held_get_owner(PyObject *lock, void *offset);
 
 /* The control of the calling thread begins and ends to serve it. NULL: ends. */
 void ext_held_control(struct ext_control *control);

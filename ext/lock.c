@@ -142,15 +142,10 @@ static PyMethodDef lock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyObject *lock_get_owner(ext_lock *self, void *unused)
-{
-    (void) unused;
-    return ext_held_owner(&self->held);
-}
-
 static PyGetSetDef lock_getset[] = {
-    {"owner", (getter) lock_get_owner, NULL,
-     PyDoc_STR("The ident of the thread that acquired the lock and has not released it, or None."), NULL},
+    {"owner", ext_held_get_owner, NULL,
+     PyDoc_STR("The ident of the thread that acquired the lock and has not released it, or None."),
+     (void *) offsetof(ext_lock, held)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -236,15 +236,9 @@ static PyMethodDef rlock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyObject *rlock_get_owner(ext_rlock *self, void *unused)
-{
-    (void) unused;
-    return ext_held_owner(&self->held);
-}
-
 static PyGetSetDef rlock_getset[] = {
-    {"owner", (getter) rlock_get_owner, NULL,
-     PyDoc_STR("The ident of the thread that holds the lock, or None."), NULL},
+    {"owner", ext_held_get_owner, NULL, PyDoc_STR("The ident of the thread that holds the lock, or None."),
+     (void *) offsetof(ext_rlock, held)},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
