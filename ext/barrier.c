@@ -154,7 +154,8 @@ static int meet(void *arg, mh_deadline deadline, ext_waiting *waiting)
     struct meeting *meeting = arg;
     meeting->waiting = waiting;
     int (*action)(void *) = has_action(meeting->self) ? run_action : NULL;
-    return mh_barrier_wait(meeting->self->barrier, action, meeting, deadline, NULL, &meeting->index);
+    return mh_barrier_wait(meeting->self->barrier, action, meeting, deadline, waiting->cancel,
+                           &meeting->index);
 }
 
 static PyObject *wait_alone(ext_barrier *self)
@@ -171,24 +172,24 @@ static PyObject *wait_alone(ext_barrier *self)
 
 static PyObject *barrier_wait(ext_barrier *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"wait", 0, 1, 1, {"timeout"}};
-    PyObject *timeout = NULL;
-    mh_deadline deadline;
+    static const ext_signature signature = {"wait", 0, 1, 2, {"timeout", "cancel"}};
+    PyObject *given[2] = {NULL, NULL};
+    ext_until until;
     if (bare(self) ||
-        ((nargs != 0 || kwnames != NULL) && ext_args(&signature, args, nargs, kwnames, &timeout) < 0)) {
+        ((nargs != 0 || kwnames != NULL) && ext_args(&signature, args, nargs, kwnames, given) < 0)) {
         return NULL;
     }
-    if (timeout == NULL || timeout == Py_None) {
-        timeout = self->timeout;
+    if (given[0] == NULL || given[0] == Py_None) {
+        given[0] = self->timeout;
     }
-    if (ext_deadline(timeout, &deadline) < 0) {
+    if (ext_until_args((PyObject *) self, given[0], given[1], &until) < 0) {
         return NULL;
     }
     if (self->parties == 1) {
         return wait_alone(self);
     }
     struct meeting meeting = {.self = self};
-    int rc = ext_wait((PyObject *) self, meet, &meeting, deadline);
+    int rc = ext_wait((PyObject *) self, meet, &meeting, until);
     if (rc == EXT_RAISED) {
         return NULL;
     }

@@ -10,12 +10,6 @@
 #define MOST_WAITS 1024
 #define MOST_LINKS 64
 
-#if PY_VERSION_HEX >= 0x030d0000
-#define FINALIZING() Py_IsFinalizing()
-#else
-#define FINALIZING() _Py_IsFinalizing()
-#endif
-
 static void guard(ext_state *state)
 {
     while (atomic_flag_test_and_set_explicit(&state->blocked_guard, memory_order_acquire)) {
@@ -44,7 +38,7 @@ static int own_key(void)
  * behind are void: from then on the list is left alone. */
 void ext_blocked_enter(ext_blocked *me, PyObject *what, const mh_lock *lock, mh_deadline deadline)
 {
-    ext_state *state = FINALIZING() ? NULL : ext_state_for(what);
+    ext_state *state = ext_finalizing() ? NULL : ext_state_for(what);
     me->state = state;
     if (state == NULL) {
         PyErr_Clear();
@@ -80,7 +74,7 @@ static void unlink_record(ext_state *state, ext_blocked *me)
 
 void ext_blocked_leave(ext_blocked *me)
 {
-    if (me->state != NULL && !FINALIZING()) {
+    if (me->state != NULL && !ext_finalizing()) {
         guard(me->state);
         unlink_record(me->state, me);
         unguard(me->state);
@@ -139,10 +133,10 @@ PyObject *ext_waits(PyObject *module, PyObject *unused)
 {
     (void) unused;
     ext_state *state = PyModule_GetState(module);
-    told *all = FINALIZING() ? NULL : PyMem_Calloc(MOST_WAITS, sizeof *all);
+    told *all = ext_finalizing() ? NULL : PyMem_Calloc(MOST_WAITS, sizeof *all);
     int count = 0;
     if (all == NULL) {
-        return FINALIZING() ? PyList_New(0) : PyErr_NoMemory();
+        return ext_finalizing() ? PyList_New(0) : PyErr_NoMemory();
     }
     guard(state);
     for (const ext_blocked *at = state->blocked; at != NULL && count < MOST_WAITS; at = at->next) {

@@ -61,6 +61,7 @@
     X(BLOCK_TYPE)                                                      \
     X(SHIELD_TYPE)                                                     \
     X(CONTROL_TYPE)                                                    \
+    X(CANCEL_TYPE)                                                     \
     X(OWNER_DIED)     /* manyhands.errors.OwnerDiedError */            \
     X(THREAD_EXIT)    /* manyhands.errors.ThreadExit */                \
     X(CANCELLED)      /* manyhands.errors.Cancelled */                 \
@@ -96,6 +97,8 @@ typedef struct ext_state {
 
 extern struct PyModuleDef ext_module;
 
+typedef struct ext_cancel ext_cancel; /* CancelToken; cancel.c */
+
 /* The state of the module that `type`, or a base of it, belongs to. NULL with an exception where there is none. */
 ext_state *ext_state_of(PyTypeObject *type);
 
@@ -124,6 +127,7 @@ int ext_rwlock_ready(PyObject *module, ext_state *state);
 int ext_queue_ready(PyObject *module, ext_state *state);
 int ext_simplequeue_ready(PyObject *module, ext_state *state);
 int ext_cleanup_ready(PyObject *module, ext_state *state);
+int ext_cancel_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
 int ext_shared_lock_ready(PyObject *module, ext_state *state);
 int ext_shared_sync_ready(PyObject *module, ext_state *state);
@@ -158,27 +162,54 @@ int ext_args_tuple(const ext_signature *signature, PyObject *args, PyObject *kwa
  * ValueError (NaN) or OverflowError. */
 int ext_seconds(PyObject *value, int64_t *ns);
 
+/* What a wait lasts until, besides what it waits for. Passed by value. */
+typedef struct ext_until {
+    mh_deadline at;
+    ext_cancel *cancel; /* borrowed from the caller's arguments; NULL: none */
+} ext_until;
+
+#define EXT_FOREVER ((ext_until) {MH_FOREVER, NULL})
+
 /* `timeout=None` of Condition, Event, Semaphore, Queue: NULL or None is MH_FOREVER, zero and less MH_AT_ONCE. */
 int ext_deadline(PyObject *timeout, mh_deadline *deadline);
 
-/* `blocking=True, timeout=-1` of Lock and RLock, with the stdlib's ValueErrors. */
-int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                  mh_deadline *deadline);
+/* `cancel=None` of everything that waits: NULL, None or a CancelToken; else TypeError. */
+int ext_cancel_arg(PyObject *self, PyObject *value, ext_cancel **cancel);
 
-/* `blocking=True, timeout=None` of Semaphore. */
-int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                 mh_deadline *deadline);
+/* Both. */
+int ext_until_args(PyObject *self, PyObject *timeout, PyObject *cancel, ext_until *until);
 
-/* `block=True, timeout=None` of queues; a negative time-out is a ValueError while block is true. */
-int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                 mh_deadline *deadline);
+/* `blocking=True, timeout=-1, *, cancel=None` of Lock and RLock, with the stdlib's ValueErrors. */
+int ext_lock_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                  ext_until *until);
+
+/* `blocking=True, timeout=None, *, cancel=None` of Semaphore. */
+int ext_sem_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 ext_until *until);
+
+/* `timeout=None, *, cancel=None` of the function. */
+int ext_wait_args(PyObject *self, const char *function, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames, ext_until *until);
+
+/* `block=True, timeout=None, *, cancel=None` of queues; a negative time-out is a ValueError while block is true. */
+int ext_get_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                 ext_until *until);
 int ext_queue_deadline(PyObject *block, PyObject *timeout, mh_deadline *deadline);
+
+/* ---- cancel tokens (cancel.c) ------------------------------------------------------------------------------------ */
+
+/* The token inside; NULL for NULL. */
+mh_cancel *ext_cancel_word(ext_cancel *self);
+/* Raise Cancelled with the token's reason. Always returns EXT_RAISED. */
+int ext_cancel_raise(PyObject *self, ext_cancel *cancel);
 
 /* ---- the one wait (wait.c) ----------------------------------------------------------------------------------- */
 
 /* What a wait keeps while it is detached. Opaque to waiters, which hand it to ext_attach / ext_detach. */
 typedef struct ext_waiting {
+    mh_cancel *cancel;     /* what a waiter hands to the core; NULL: no token */
     PyThreadState *thread; /* saved while detached */
+    bool exit;             /* the thread is to end */
     bool raised;           /* an exception is set on that thread state */
     bool hold;             /* see ext_wait_hold */
     int64_t slice;
@@ -186,22 +217,28 @@ typedef struct ext_waiting {
     PyObject *self; /* borrowed: whose module this is */
 } ext_waiting;
 
-/* Runs detached: waits in the core, and returns what the core returned. Touches no Python object except between
+/* Runs detached: waits in the core, with `waiting->cancel`, and returns what the core returned. Touches no Python object except between
  * ext_attach() and ext_detach(). */
 typedef int (*ext_waiter)(void *object, mh_deadline deadline, ext_waiting *waiting);
 
 #define EXT_RAISED INT_MIN /* an exception is set */
 
-/* Detach, run `waiter(object, deadline)`, attach. Signals run Python's handlers in the main thread, at latest after 50
+/* Detach, run `waiter(object, until.at)`, attach. Signals run Python's handlers in the main thread, at latest after 50
  * ms, and the wait goes on unless a handler raises. Returns the waiter's value if that is 0 or positive, -ETIMEDOUT
- * or an own code below -4095; else an exception is set (a handler's, ThreadExit, OSError) and EXT_RAISED returned.
+ * or an own code below -4095; else an exception is set (a handler's, ThreadExit, Cancelled, OSError) and EXT_RAISED returned.
  * `self` only tells whose module this is. */
-int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline);
+int ext_wait(PyObject *self, ext_waiter waiter, void *object, ext_until until);
 
-/* The same for what must not fail: taking a lock back after a condition's wait. Handlers run; the first exception of one
+/* The same, without a time limit or token, for what must not fail: taking a lock back after a condition's wait. Handlers run; the first exception of one
  * is kept until the wait is over, and the calling thread is shielded from termination. Exceptions set before stay.
  * Returns the waiter's value; EXT_RAISED: a handler raised, and the waiter's work is done all the same. */
-int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline);
+int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object);
+
+/* For waiters that are also called without a wait, to try: `waiting` may be NULL. */
+static inline mh_cancel *ext_token(const ext_waiting *waiting)
+{
+    return waiting == NULL ? NULL : waiting->cancel;
+}
 
 void ext_attach(ext_waiting *waiting);
 void ext_detach(ext_waiting *waiting);
@@ -231,6 +268,21 @@ PyObject *ext_checkpoint(PyObject *module, PyObject *unused);
 PyObject *ext_shield(PyObject *module, PyObject *unused);
 void ext_shield_enter(void);
 void ext_shield_leave(void);
+
+/* ---- the end of the interpreter ------------------------------------------------------------------------------ */
+
+static inline bool ext_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* Would this wait for another thread of the process last for ever, since no other thread will run Python code again? Then
+ * true, with PythonFinalizationError (before 3.13: RuntimeError) set. */
+bool ext_wait_is_hopeless(ext_until until);
 
 /* ---- small things -------------------------------------------------------------------------------------------- */
 

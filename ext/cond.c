@@ -321,42 +321,45 @@ struct sleeper {
 static int commit(void *arg, mh_deadline deadline, ext_waiting *waiting)
 {
     struct sleeper *sleeper = arg;
-    (void) waiting;
-    return mh_cond_commit(sleeper->cond, sleeper->ticket, deadline, NULL);
+    return mh_cond_commit(sleeper->cond, sleeper->ticket, deadline, waiting->cancel);
 }
 
-int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, mh_deadline deadline)
+int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, ext_until until)
 {
     struct sleeper sleeper = {cond, ticket};
-    return ext_wait(self, commit, &sleeper, deadline);
+    if (ext_wait_is_hopeless(until)) {
+        mh_cond_forget(cond, ticket);
+        return EXT_RAISED;
+    }
+    return ext_wait(self, commit, &sleeper, until);
 }
 
-static int wait_with_lock(ext_cond *self, mh_cond_ticket *ticket, mh_deadline deadline)
+static int wait_with_lock(ext_cond *self, mh_cond_ticket *ticket, ext_until until)
 {
     ext_lock *lock = LOCK(self);
     ext_lock_drop(lock);
-    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, deadline);
+    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until);
     rc = ext_take_lock((PyObject *) self, &lock->lock) < 0 ? EXT_RAISED : rc;
     ext_held_take(&lock->held, (PyObject *) lock);
     return rc;
 }
 
-static int wait_with_rlock(ext_cond *self, mh_cond_ticket *ticket, mh_deadline deadline)
+static int wait_with_rlock(ext_cond *self, mh_cond_ticket *ticket, ext_until until)
 {
     ext_rlock *lock = RLOCK(self);
     unsigned long depth = ext_rlock_leave(lock);
-    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, deadline);
+    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until);
     return ext_rlock_return((PyObject *) self, lock, depth) < 0 ? EXT_RAISED : rc;
 }
 
-static int wait_with_methods(ext_cond *self, mh_cond_ticket *ticket, mh_deadline deadline)
+static int wait_with_methods(ext_cond *self, mh_cond_ticket *ticket, ext_until until)
 {
     PyObject *saved = PyObject_CallMethod((PyObject *) self, "_release_save", NULL);
     if (saved == NULL) {
         mh_cond_forget(&self->cond, ticket);
         return EXT_RAISED;
     }
-    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, deadline);
+    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until);
     PyObject *error = ext_error_take();
     PyObject *done = PyObject_CallMethod((PyObject *) self, "_acquire_restore", "(O)", saved);
     Py_DECREF(saved);
@@ -372,7 +375,7 @@ static int wait_with_methods(ext_cond *self, mh_cond_ticket *ticket, mh_deadline
 }
 
 /* 0 notified, -ETIMEDOUT, EXT_RAISED. The lock is held before and after. */
-static int wait_until(ext_cond *self, mh_deadline deadline)
+static int wait_until(ext_cond *self, ext_until until)
 {
     mh_cond_ticket ticket;
     if (check_owned(self, "cannot wait on un-acquired lock") < 0) {
@@ -385,13 +388,13 @@ static int wait_until(ext_cond *self, mh_deadline deadline)
     PyObject *lock = Py_NewRef(self->lock); /* whatever a second __init__ does meanwhile */
     switch (self->kind) {
     case EXT_COND_LOCK:
-        rc = wait_with_lock(self, &ticket, deadline);
+        rc = wait_with_lock(self, &ticket, until);
         break;
     case EXT_COND_RLOCK:
-        rc = wait_with_rlock(self, &ticket, deadline);
+        rc = wait_with_rlock(self, &ticket, until);
         break;
     default:
-        rc = wait_with_methods(self, &ticket, deadline);
+        rc = wait_with_methods(self, &ticket, until);
         break;
     }
     Py_DECREF(lock);
@@ -400,43 +403,53 @@ static int wait_until(ext_cond *self, mh_deadline deadline)
 
 static PyObject *cond_wait(ext_cond *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"wait", 0, 1, 1, {"timeout"}};
-    PyObject *timeout = NULL;
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0 || ext_deadline(timeout, &deadline) < 0) {
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "wait", args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return ext_waited(wait_until(self, deadline));
+    return ext_waited(wait_until(self, until));
 }
 
-/* One more round of wait_for(): through self.wait() where a subclass has its own. 1: waited, 0: time is up, -1. */
-static int wait_round(ext_cond *self, int own_wait, mh_deadline deadline)
+/* self.wait(seconds), or self.wait(seconds, cancel=token), of a subclass that has its own. */
+static int wait_by_method(ext_cond *self, ext_until until)
 {
-    if (own_wait == 0) {
-        int rc = wait_until(self, deadline);
-        return rc == EXT_RAISED ? -1 : rc != -ETIMEDOUT;
-    }
     mh_deadline now = mh_now();
-    if (deadline != MH_FOREVER && deadline <= now) {
+    if (until.at != MH_FOREVER && until.at <= now) {
         return 0;
     }
-    PyObject *seconds = deadline == MH_FOREVER ? Py_NewRef(Py_None)
-                                               : PyFloat_FromDouble((double) (deadline - now) / 1e9);
-    PyObject *result = seconds == NULL ? NULL
-                                       : PyObject_CallMethod((PyObject *) self, "wait", "(O)", seconds);
+    PyObject *seconds = until.at == MH_FOREVER ? Py_NewRef(Py_None)
+                                               : PyFloat_FromDouble((double) (until.at - now) / 1e9);
+    PyObject *wait = seconds == NULL ? NULL : PyObject_GetAttrString((PyObject *) self, "wait");
+    PyObject *names = wait == NULL || until.cancel == NULL ? NULL : Py_BuildValue("(s)", "cancel");
+    PyObject *args[2] = {seconds, (PyObject *) until.cancel};
+    PyObject *result = wait == NULL || (names == NULL && until.cancel != NULL)
+                           ? NULL
+                           : PyObject_Vectorcall(wait, args, 1, names);
     Py_XDECREF(seconds);
+    Py_XDECREF(wait);
+    Py_XDECREF(names);
     Py_XDECREF(result);
     return result == NULL ? -1 : 1;
 }
 
+/* One more round of wait_for(). 1: waited, 0: time is up, -1. */
+static int wait_round(ext_cond *self, int own_wait, ext_until until)
+{
+    if (own_wait != 0) {
+        return wait_by_method(self, until);
+    }
+    int rc = wait_until(self, until);
+    return rc == EXT_RAISED ? -1 : rc != -ETIMEDOUT;
+}
+
 static PyObject *cond_wait_for(ext_cond *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"wait_for", 1, 2, 2, {"predicate", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
-    mh_deadline deadline;
+    static const ext_signature signature = {"wait_for", 1, 2, 3, {"predicate", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    ext_until until;
     ext_state *state = ext_state_of(Py_TYPE(self));
     if (state == NULL || ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        ext_deadline(given[1], &deadline) < 0) {
+        ext_until_args((PyObject *) self, given[1], given[2], &until) < 0) {
         return NULL;
     }
     int own_wait = ext_overrides(Py_TYPE(self), (PyTypeObject *) state->ref[EXT_CONDITION_TYPE], "wait");
@@ -451,7 +464,7 @@ static PyObject *cond_wait_for(ext_cond *self, PyObject *const *args, Py_ssize_t
             return result;
         }
         Py_DECREF(result);
-        more = wait_round(self, own_wait, deadline);
+        more = wait_round(self, own_wait, until);
     }
 }
 

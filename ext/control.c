@@ -77,7 +77,7 @@ PyObject *ext_checkpoint(PyObject *module, PyObject *unused)
     if (!asked() || (ext_control_exit_due(current.control) && ext_in_cleanup(module))) {
         Py_RETURN_NONE;
     }
-    return ext_wait(module, stop_here, NULL, MH_FOREVER) == EXT_RAISED ? NULL : Py_NewRef(Py_None);
+    return ext_wait(module, stop_here, NULL, EXT_FOREVER) == EXT_RAISED ? NULL : Py_NewRef(Py_None);
 }
 
 /* What was asked for while the thread could not do it is asked for again. */
@@ -261,7 +261,7 @@ static int wait_for_pause(void *object, mh_deadline deadline, ext_waiting *waiti
     ext_control *control = object;
     for (int64_t span = hunt_again_ns[0];; span = span < hunt_again_ns[1] ? span * 2 : span) {
         mh_deadline next = mh_in_ns(span);
-        int rc = mh_thread_await_pause(&control->thread, next < deadline ? next : deadline, NULL);
+        int rc = mh_thread_await_pause(&control->thread, next < deadline ? next : deadline, waiting->cancel);
         if (rc != -ETIMEDOUT || deadline <= next) {
             return rc;
         }
@@ -287,16 +287,14 @@ static PyObject *pause_self(ext_control *self)
         mh_hold_leave();
         Py_RETURN_FALSE;
     }
-    int rc = ext_wait((PyObject *) self, park_self, &self->thread, MH_FOREVER);
+    int rc = ext_wait((PyObject *) self, park_self, &self->thread, EXT_FOREVER);
     return rc == EXT_RAISED ? NULL : PyBool_FromLong(rc >= 0);
 }
 
 static PyObject *control_pause(ext_control *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"pause", 0, 1, 1, {"timeout"}};
-    PyObject *timeout = NULL;
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0 || ext_deadline(timeout, &deadline) < 0) {
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "pause", args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
     if (self == current.control) {
@@ -305,7 +303,7 @@ static PyObject *control_pause(ext_control *self, PyObject *const *args, Py_ssiz
     int rc = mh_thread_pause(&self->thread, MH_AT_ONCE, NULL);
     if (rc == -ETIMEDOUT) {
         (void) ext_monitor_hunt((PyObject *) self, self);
-        rc = ext_wait((PyObject *) self, wait_for_pause, self, deadline);
+        rc = ext_wait((PyObject *) self, wait_for_pause, self, until);
         if (rc != -ETIMEDOUT && rc != EXT_RAISED) {
             ext_monitor_drop((PyObject *) self, self);
         }
@@ -340,6 +338,25 @@ static PyObject *control_terminate(ext_control *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static int wait_for_end(void *thread, mh_deadline deadline, ext_waiting *waiting)
+{
+    return mh_thread_join(thread, deadline, waiting->cancel);
+}
+
+/* What the core refuses is no wait: the thread is the calling one, was never adopted, or lived before a fork. */
+static PyObject *control_join(ext_control *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "join", args, nargs, kwnames, &until) < 0) {
+        return NULL;
+    }
+    int rc = mh_thread_join(&self->thread, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_for_end, &self->thread, until);
+    }
+    return rc == EXT_RAISED ? NULL : PyBool_FromLong(rc >= 0);
+}
+
 static PyObject *control_get_state(ext_control *self, void *unused)
 {
     static const char *const names[] = {
@@ -372,10 +389,14 @@ static PyMethodDef control_methods[] = {
     EXT_METHOD("disown", control_disown, METH_NOARGS,
                "disown($self, /)\n--\n\nThe calling thread, which adopt() was called in, is about to end."),
     EXT_METHOD("pause", control_pause, EXT_FASTCALL,
-               "pause($self, /, timeout=None)\n--\n\n"
+               "pause($self, /, timeout=None, *, cancel=None)\n--\n\n"
                "Ask the thread to park and wait until it does, at most `timeout` seconds; the request stands "
                "after that.\n"
                "Return whether it is parked."),
+    EXT_METHOD(
+        "join", control_join, EXT_FASTCALL,
+        "join($self, /, timeout=None, *, cancel=None)\n--\n\n"
+        "Wait until the thread has disowned the control, at most `timeout` seconds. Return whether it has."),
     EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet the thread go on."),
     EXT_METHOD("terminate", control_terminate, METH_NOARGS,
                "terminate($self, /)\n--\n\nAsk the thread to end: ThreadExit is raised in it."),

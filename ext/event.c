@@ -94,27 +94,29 @@ static PyObject *event_clear(ext_event *self, PyObject *unused)
 
 static int wait_for_event(void *event, mh_deadline deadline, ext_waiting *waiting)
 {
-    (void) waiting;
-    return mh_event_wait(event, deadline, NULL);
+    return mh_event_wait(event, deadline, waiting->cancel);
 }
 
 static PyObject *event_wait(ext_event *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"wait", 0, 1, 1, {"timeout"}};
-    PyObject *timeout = NULL;
-    mh_deadline deadline;
+    static const ext_signature signature = {"wait", 0, 1, 2, {"timeout", "cancel"}};
+    PyObject *given[2] = {NULL, NULL};
+    ext_until until;
     if (nargs != 0 || kwnames != NULL) {
-        if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0) {
+        if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
             return NULL;
         }
     }
     if (mh_event_is_set(&self->event)) {
         Py_RETURN_TRUE;
     }
-    if (ext_deadline(timeout, &deadline) < 0) {
+    if (ext_until_args((PyObject *) self, given[0], given[1], &until) < 0) {
         return NULL;
     }
-    return ext_waited(ext_wait((PyObject *) self, wait_for_event, &self->event, deadline));
+    if (ext_wait_is_hopeless(until)) {
+        return NULL;
+    }
+    return ext_waited(ext_wait((PyObject *) self, wait_for_event, &self->event, until));
 }
 
 static PyObject *event_at_fork_reinit(ext_event *self, PyObject *unused)
@@ -159,10 +161,11 @@ static PyMethodDef event_methods[] = {
                "set($self, /)\n--\n\nSet the flag, and wake all who wait for it."),
     EXT_METHOD("clear", event_clear, METH_NOARGS,
                "clear($self, /)\n--\n\nReset the flag: wait() waits again."),
-    EXT_METHOD(
-        "wait", event_wait, EXT_FASTCALL,
-        "wait($self, /, timeout=None)\n--\n\n"
-        "Wait until the flag is set, at most `timeout` seconds. Return True, or False after a time-out."),
+    EXT_METHOD("wait", event_wait, EXT_FASTCALL,
+               "wait($self, /, timeout=None, *, cancel=None)\n--\n\n"
+               "Wait until the flag is set, at most `timeout` seconds. Return True, or False after a "
+               "time-out. `cancel`: a\n"
+               "CancelToken, which ends the wait with Cancelled."),
     EXT_METHOD("_at_fork_reinit", event_at_fork_reinit, METH_NOARGS,
                "_at_fork_reinit($self, /)\n--\n\nWithout waiters again, in a forked child."),
     {NULL, NULL, 0, NULL},

@@ -43,8 +43,7 @@ static void lock_dealloc(ext_lock *self)
 
 int ext_wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting)
 {
-    (void) waiting;
-    return mh_lock_acquire(lock, deadline, NULL);
+    return mh_lock_acquire(lock, deadline, waiting->cancel);
 }
 
 int ext_take_lock(PyObject *self, mh_lock *lock)
@@ -52,22 +51,23 @@ int ext_take_lock(PyObject *self, mh_lock *lock)
     if (mh_lock_try_acquire(lock) >= 0) {
         return 0;
     }
-    int rc = ext_wait_hold(self, ext_wait_for_lock, lock, MH_FOREVER);
+    int rc = ext_wait_hold(self, ext_wait_for_lock, lock);
     return rc == EXT_RAISED ? rc : 0;
 }
 
 PyObject *ext_lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_lock *self = (ext_lock *) op;
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && ext_lock_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && ext_lock_args(op, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
     if (mh_lock_try_acquire(&self->lock) < 0) {
-        if (deadline == MH_AT_ONCE) {
+        if (until.at == MH_AT_ONCE) {
             Py_RETURN_FALSE;
         }
-        int rc = ext_wait(op, ext_wait_for_lock, &self->lock, deadline);
+        int rc = ext_wait_is_hopeless(until) ? EXT_RAISED
+                                             : ext_wait(op, ext_wait_for_lock, &self->lock, until);
         if (rc < 0) {
             return ext_waited(rc);
         }
@@ -120,9 +120,10 @@ static PyObject *lock_repr(ext_lock *self)
 }
 
 #define ACQUIRE_DOC                                                                                        \
-    "($self, /, blocking=True, timeout=-1)\n--\n\n"                                                        \
+    "($self, /, blocking=True, timeout=-1, *, cancel=None)\n--\n\n"                                        \
     "Lock the lock. Without arguments wait as long as it takes. Return True, or False where blocking is\n" \
-    "false or the timeout (in seconds) has passed and another thread holds the lock."
+    "false or the timeout (in seconds) has passed and another thread holds the lock. `cancel`: a\n"        \
+    "CancelToken, which ends the wait with Cancelled."
 #define RELEASE_DOC      \
     "($self, /)\n--\n\n" \
     "Unlock the lock, which any thread may do. RuntimeError where it is not locked."

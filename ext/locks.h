@@ -78,8 +78,8 @@ int ext_take_lock(PyObject *self, mh_lock *lock);
 unsigned long ext_rlock_leave(ext_rlock *self);
 int ext_rlock_return(PyObject *self, ext_rlock *lock, unsigned long depth);
 
-/* Wait in `cond` between `ext_cond_enqueue` (while the condition's lock is held; then release it) and the notification.
+/* Wait in `cond` between mh_cond_prepare() (while the condition's lock is held; then release it) and the notification.
  * 0 notified, -ETIMEDOUT, EXT_RAISED. */
-int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, mh_deadline deadline);
+int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, ext_until until);
 
 #endif

@@ -55,19 +55,19 @@ typedef struct put_args {
     const message_out *message;
 } put_args;
 
-static int wait_put(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_put(void *object, mh_deadline deadline, ext_waiting *waiting)
 {
     put_args *args = object;
     return mh_channel_put(args->channel, args->message->part, args->message->parts, args->message->tag,
-                          deadline, NULL);
+                          deadline, ext_token(waiting));
 }
 
-static int put_packed(queue_object *self, message_out *message, mh_deadline deadline)
+static int put_packed(queue_object *self, message_out *message, ext_until until)
 {
     put_args args = {self->channel, message};
     int rc = wait_put(&args, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && deadline != MH_AT_ONCE) {
-        rc = ext_wait((PyObject *) self, wait_put, &args, deadline);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_put, &args, until);
     }
     if (rc < 0) {
         message_unsent(message);
@@ -78,14 +78,14 @@ static int put_packed(queue_object *self, message_out *message, mh_deadline dead
 }
 
 /* 0, -ETIMEDOUT, or -1 with an exception */
-static int put_one(queue_object *self, PyObject *value, mh_deadline deadline)
+static int put_one(queue_object *self, PyObject *value, ext_until until)
 {
     message_out message;
     ext_state *state = ext_state_of(Py_TYPE(self));
     if (state == NULL || message_pack(state, value, &message) < 0) {
         return -1;
     }
-    int rc = put_packed(self, &message, deadline);
+    int rc = put_packed(self, &message, until);
     if (rc < 0 && rc != -ETIMEDOUT) {
         raise_code(self, rc);
         return -1;
@@ -93,24 +93,27 @@ static int put_one(queue_object *self, PyObject *value, mh_deadline deadline)
     return rc;
 }
 
-/* `block=True, timeout=None`, the same deadline for both */
-static int deadline_of(PyObject *block, PyObject *timeout, mh_deadline *deadline)
+/* `given` is block=True, timeout=None, cancel=None. */
+static int until_of(queue_object *self, PyObject *const *given, ext_until *until)
 {
-    int blocking = block == NULL ? 1 : PyObject_IsTrue(block);
-    *deadline = MH_AT_ONCE;
-    return blocking > 0 ? ext_deadline(timeout, deadline) : blocking;
+    int blocking = given[0] == NULL ? 1 : PyObject_IsTrue(given[0]);
+    until->at = MH_AT_ONCE;
+    if (blocking < 0 || ext_cancel_arg((PyObject *) self, given[2], &until->cancel) < 0) {
+        return -1;
+    }
+    return blocking ? ext_deadline(given[1], &until->at) : 0;
 }
 
 static PyObject *queue_put(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    const ext_signature signature = {"put", 1, 3, 3, {"obj", "block", "timeout"}};
-    PyObject *given[3] = {NULL, NULL, NULL};
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        deadline_of(given[1], given[2], &deadline) < 0 || check_open(self) < 0) {
+    const ext_signature signature = {"put", 1, 3, 4, {"obj", "block", "timeout", "cancel"}};
+    PyObject *given[4] = {NULL, NULL, NULL, NULL};
+    ext_until until;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || until_of(self, given + 1, &until) < 0 ||
+        check_open(self) < 0) {
         return NULL;
     }
-    int rc = put_one(self, given[0], deadline);
+    int rc = put_one(self, given[0], until);
     if (rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_FULL, NULL);
     }
@@ -130,20 +133,20 @@ typedef struct run_args {
     size_t count, done;
 } run_args;
 
-static int wait_run(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_run(void *object, mh_deadline deadline, ext_waiting *waiting)
 {
     run_args *run = object;
     size_t done = 0;
     int rc = mh_channel_put_many(run->channel, run->part + run->done, run->count - run->done, MESSAGE_INLINE,
-                                 deadline, NULL, &done);
+                                 deadline, ext_token(waiting), &done);
     run->done += done;
     return rc;
 }
 
-static int put_run(queue_object *self, run_args *run, mh_deadline deadline)
+static int put_run(queue_object *self, run_args *run, ext_until until)
 {
     int rc = wait_run(run, MH_AT_ONCE, NULL);
-    return rc == -ETIMEDOUT && deadline != MH_AT_ONCE ? ext_wait((PyObject *) self, wait_run, run, deadline)
+    return rc == -ETIMEDOUT && until.at != MH_AT_ONCE ? ext_wait((PyObject *) self, wait_run, run, until)
                                                       : rc;
 }
 
@@ -168,7 +171,7 @@ static int fill_run(run_args *run, codec_buffer *buffer, PyObject *items, Py_ssi
 }
 
 /* How many went in; -1 with an exception where none did. */
-static Py_ssize_t put_items(queue_object *self, PyObject *items, mh_deadline deadline, int *full)
+static Py_ssize_t put_items(queue_object *self, PyObject *items, ext_until until, int *full)
 {
     codec_buffer buffer;
     run_args run = {.channel = self->channel};
@@ -178,13 +181,13 @@ static Py_ssize_t put_items(queue_object *self, PyObject *items, mh_deadline dea
     while (rc == 0 && next < PySequence_Fast_GET_SIZE(items)) {
         rc = fill_run(&run, &buffer, items, &next) < 0 ? -1 : 0;
         if (rc == 0 && run.count != 0) {
-            rc = put_run(self, &run, deadline);
+            rc = put_run(self, &run, until);
             put += (Py_ssize_t) run.done;
             if (rc < 0 && rc != -ETIMEDOUT) {
                 raise_code(self, rc);
             }
         } else if (rc == 0) {
-            rc = put_one(self, PySequence_Fast_GET_ITEM(items, next++), deadline);
+            rc = put_one(self, PySequence_Fast_GET_ITEM(items, next++), until);
             put += rc == 0;
         }
     }
@@ -196,11 +199,11 @@ static Py_ssize_t put_items(queue_object *self, PyObject *items, mh_deadline dea
 static PyObject *queue_put_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    const ext_signature signature = {"put_many", 1, 3, 3, {"objs", "block", "timeout"}};
-    PyObject *given[3] = {NULL, NULL, NULL};
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        deadline_of(given[1], given[2], &deadline) < 0 || check_open(self) < 0) {
+    const ext_signature signature = {"put_many", 1, 3, 4, {"objs", "block", "timeout", "cancel"}};
+    PyObject *given[4] = {NULL, NULL, NULL, NULL};
+    ext_until until;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || until_of(self, given + 1, &until) < 0 ||
+        check_open(self) < 0) {
         return NULL;
     }
     PyObject *items = PySequence_Fast(given[0], "put_many() takes an iterable");
@@ -208,7 +211,7 @@ static PyObject *queue_put_many(queue_object *self, PyObject *const *args, Py_ss
         return NULL;
     }
     int full;
-    Py_ssize_t total = PySequence_Fast_GET_SIZE(items), put = put_items(self, items, deadline, &full);
+    Py_ssize_t total = PySequence_Fast_GET_SIZE(items), put = put_items(self, items, until, &full);
     Py_DECREF(items);
     if (full && put == 0 && total != 0) {
         return ext_raise((PyObject *) self, EXT_FULL, NULL);
@@ -224,13 +227,14 @@ typedef struct get_args {
     size_t most, done; /* most 0: a single get */
 } get_args;
 
-static int wait_get(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_get(void *object, mh_deadline deadline, ext_waiting *waiting)
 {
     get_args *args = object;
     if (args->most != 0) {
-        return mh_channel_get_many(args->channel, args->message, args->most, deadline, NULL, &args->done);
+        return mh_channel_get_many(args->channel, args->message, args->most, deadline, ext_token(waiting),
+                                   &args->done);
     }
-    return mh_channel_get(args->channel, args->message, deadline, NULL);
+    return mh_channel_get(args->channel, args->message, deadline, ext_token(waiting));
 }
 
 static mh_message *borrow(queue_object *self)
@@ -258,17 +262,17 @@ static void give_back(queue_object *self, mh_message *message)
     free_message(atomic_exchange(&self->spare, message));
 }
 
-static int take(queue_object *self, get_args *args, mh_deadline deadline)
+static int take(queue_object *self, get_args *args, ext_until until)
 {
     int rc = wait_get(args, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && deadline != MH_AT_ONCE) {
-        rc = ext_wait((PyObject *) self, wait_get, args, deadline);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_get, args, until);
     }
     return rc;
 }
 
 /* The next object; a void message (its producer was killed inside put) is passed over. */
-static PyObject *get_one(queue_object *self, mh_deadline deadline)
+static PyObject *get_one(queue_object *self, ext_until until)
 {
     ext_state *state = ext_state_of(Py_TYPE(self));
     mh_message *message = state == NULL ? NULL : borrow(self);
@@ -279,7 +283,7 @@ static PyObject *get_one(queue_object *self, mh_deadline deadline)
     PyObject *value = NULL;
     int rc;
     do {
-        rc = take(self, &args, deadline);
+        rc = take(self, &args, until);
         value = rc < 0 ? NULL : message_unpack(state, message->data, message->size, message->tag);
     } while (rc >= 0 && value == NULL && !PyErr_Occurred());
     give_back(self, message);
@@ -291,14 +295,14 @@ static PyObject *get_one(queue_object *self, mh_deadline deadline)
 
 static PyObject *queue_get(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    const ext_signature signature = {"get", 0, 2, 2, {"block", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        deadline_of(given[0], given[1], &deadline) < 0 || check_open(self) < 0) {
+    const ext_signature signature = {"get", 0, 2, 3, {"block", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    ext_until until;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || until_of(self, given, &until) < 0 ||
+        check_open(self) < 0) {
         return NULL;
     }
-    return get_one(self, deadline);
+    return get_one(self, until);
 }
 
 /* The objects of a batch, each {size, tag, bytes, padding}. Every message is unpacked, so that none keeps its blocks; the
@@ -333,11 +337,11 @@ static PyObject *unpack_batch(ext_state *state, const mh_message *batch, size_t 
 static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    const ext_signature signature = {"get_many", 1, 3, 3, {"most", "block", "timeout"}};
-    PyObject *given[3] = {NULL, NULL, NULL};
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        deadline_of(given[1], given[2], &deadline) < 0 || check_open(self) < 0) {
+    const ext_signature signature = {"get_many", 1, 3, 4, {"most", "block", "timeout", "cancel"}};
+    PyObject *given[4] = {NULL, NULL, NULL, NULL};
+    ext_until until;
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 || until_of(self, given + 1, &until) < 0 ||
+        check_open(self) < 0) {
         return NULL;
     }
     Py_ssize_t most = PyLong_AsSsize_t(given[0]);
@@ -351,7 +355,7 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
         return NULL;
     }
     get_args what = {self->channel, message, (size_t) most, 0};
-    int rc = take(self, &what, deadline);
+    int rc = take(self, &what, until);
     PyObject *list = rc < 0 ? NULL : unpack_batch(state, message, what.done);
     give_back(self, message);
     if (rc == -ETIMEDOUT) {
@@ -508,19 +512,19 @@ static int queue_traverse(PyObject *self, visitproc visit, void *arg)
 
 static PyMethodDef queue_methods[] = {
     EXT_METHOD("put", queue_put, EXT_FASTCALL,
-               "put($self, /, obj, block=True, timeout=None)\n--\n\n"
+               "put($self, /, obj, block=True, timeout=None, *, cancel=None)\n--\n\n"
                "Put an object in; once this returns it is there, whatever becomes of this process. "
                "queue.Full where there is "
                "no room within `timeout` seconds; what pickling raises where it cannot be pickled."),
     EXT_METHOD(
         "put_many", queue_put_many, EXT_FASTCALL,
-        "put_many($self, /, objs, block=True, timeout=None)\n--\n\n"
+        "put_many($self, /, objs, block=True, timeout=None, *, cancel=None)\n--\n\n"
         "Put several in, in order; how many went in before the time was up. queue.Full where none did."),
     EXT_METHOD("get", queue_get, EXT_FASTCALL,
-               "get($self, /, block=True, timeout=None)\n--\n\n"
+               "get($self, /, block=True, timeout=None, *, cancel=None)\n--\n\n"
                "Take the oldest object. queue.Empty where there is none within `timeout` seconds."),
     EXT_METHOD("get_many", queue_get_many, EXT_FASTCALL,
-               "get_many($self, /, most, block=True, timeout=None)\n--\n\n"
+               "get_many($self, /, most, block=True, timeout=None, *, cancel=None)\n--\n\n"
                "Wait for one object, then take what is there, at most `most`. A list. queue.Empty where "
                "there is none."),
     EXT_METHOD("qsize", queue_qsize, METH_NOARGS,

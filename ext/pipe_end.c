@@ -40,27 +40,48 @@ typedef struct send_args {
     uint32_t tag;
 } send_args;
 
-static int wait_send(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_send(void *object, mh_deadline deadline, ext_waiting *waiting)
 {
     send_args *args = object;
-    return mh_pipe_send(args->pipe, args->parts, args->count, args->tag, deadline, NULL);
+    return mh_pipe_send(args->pipe, args->parts, args->count, args->tag, deadline, ext_token(waiting));
 }
 
-static int send_parts(end_object *self, send_args *args)
+static int send_parts(end_object *self, send_args *args, ext_until until)
 {
     int rc = wait_send(args, MH_AT_ONCE, NULL);
-    return rc == -ETIMEDOUT ? ext_wait((PyObject *) self, wait_send, args, MH_FOREVER) : rc;
+    return rc == -ETIMEDOUT ? ext_wait((PyObject *) self, wait_send, args, until) : rc;
 }
 
-static PyObject *end_send(end_object *self, PyObject *value)
+/* `NAME, *, cancel=None` */
+static int one_arg(end_object *self, const char *function, const char *name, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, PyObject **value, ext_cancel **cancel)
+{
+    const ext_signature signature = {function, 1, 1, 2, {name, "cancel"}};
+    PyObject *given[2] = {NULL, NULL};
+    *cancel = NULL;
+    if (nargs == 1 && kwnames == NULL) {
+        *value = args[0];
+        return 0;
+    }
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
+        return -1;
+    }
+    *value = given[0];
+    return ext_cancel_arg((PyObject *) self, given[1], cancel);
+}
+
+static PyObject *end_send(end_object *self, PyObject *const *given, Py_ssize_t nargs, PyObject *kwnames)
 {
     message_out message;
+    PyObject *value;
+    ext_until until = EXT_FOREVER;
     ext_state *state = ext_state_of(Py_TYPE(self));
-    if (check_open(self) < 0 || state == NULL || message_pack(state, value, &message) < 0) {
+    if (one_arg(self, "send", "obj", given, nargs, kwnames, &value, &until.cancel) < 0 ||
+        check_open(self) < 0 || state == NULL || message_pack(state, value, &message) < 0) {
         return NULL;
     }
     send_args args = {self->pipe, message.part, message.parts, message.tag};
-    int rc = send_parts(self, &args);
+    int rc = send_parts(self, &args, until);
     if (rc < 0) {
         message_unsent(&message);
         return raise_code(rc);
@@ -69,16 +90,19 @@ static PyObject *end_send(end_object *self, PyObject *value)
     Py_RETURN_NONE;
 }
 
-static PyObject *end_send_bytes(end_object *self, PyObject *buffer)
+static PyObject *end_send_bytes(end_object *self, PyObject *const *given, Py_ssize_t nargs, PyObject *kwnames)
 {
     Py_buffer view;
-    if (check_open(self) < 0 || PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) {
+    PyObject *buffer;
+    ext_until until = EXT_FOREVER;
+    if (one_arg(self, "send_bytes", "buffer", given, nargs, kwnames, &buffer, &until.cancel) < 0 ||
+        check_open(self) < 0 || PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     mh_part part = {view.buf, (size_t) view.len};
     send_args args = {self->pipe, &part, 1, MESSAGE_RAW};
-    int rc = view.len >= 65536 ? ext_wait((PyObject *) self, wait_send, &args, MH_FOREVER)
-                               : send_parts(self, &args);
+    int rc = view.len >= 65536 ? ext_wait((PyObject *) self, wait_send, &args, until)
+                               : send_parts(self, &args, until);
     PyBuffer_Release(&view);
     if (rc < 0) {
         return raise_code(rc);
@@ -93,10 +117,10 @@ typedef struct receive_args {
     mh_message *message;
 } receive_args;
 
-static int wait_receive(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_receive(void *object, mh_deadline deadline, ext_waiting *waiting)
 {
     receive_args *args = object;
-    return mh_pipe_receive(args->pipe, args->message, deadline, NULL);
+    return mh_pipe_receive(args->pipe, args->message, deadline, ext_token(waiting));
 }
 
 static void free_message(mh_message *message)
@@ -110,10 +134,16 @@ static void free_message(mh_message *message)
 typedef PyObject *(*opener)(ext_state *state, const char *data, size_t size, uint32_t tag);
 
 /* Receive and open messages until one is not void. */
-static PyObject *receive(end_object *self, opener open)
+static PyObject *receive(end_object *self, opener open, PyObject *const *given, Py_ssize_t nargs,
+                         PyObject *kwnames)
 {
+    static const ext_signature signature = {"recv", 0, 0, 1, {"cancel"}};
+    PyObject *cancel = NULL;
+    ext_until until = EXT_FOREVER;
     ext_state *state = ext_state_of(Py_TYPE(self));
-    if (check_open(self) < 0 || state == NULL) {
+    if (ext_args(&signature, given, nargs, kwnames, &cancel) < 0 ||
+        ext_cancel_arg((PyObject *) self, cancel, &until.cancel) < 0 || check_open(self) < 0 ||
+        state == NULL) {
         return NULL;
     }
     mh_message *message = atomic_exchange(&self->spare, NULL);
@@ -126,7 +156,7 @@ static PyObject *receive(end_object *self, opener open)
     do {
         rc = wait_receive(&args, MH_AT_ONCE, NULL);
         if (rc == -ETIMEDOUT) {
-            rc = ext_wait((PyObject *) self, wait_receive, &args, MH_FOREVER);
+            rc = ext_wait((PyObject *) self, wait_receive, &args, until);
         }
         value = rc < 0 ? NULL : open(state, message->data, message->size, message->tag);
     } while (rc >= 0 && value == NULL && !PyErr_Occurred());
@@ -139,30 +169,30 @@ static PyObject *receive(end_object *self, opener open)
     return rc < 0 ? raise_code(rc) : value;
 }
 
-static PyObject *end_recv(end_object *self, PyObject *Py_UNUSED(ignored))
+static PyObject *end_recv(end_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return receive(self, message_unpack);
+    return receive(self, message_unpack, args, nargs, kwnames);
 }
 
-static PyObject *end_recv_bytes(end_object *self, PyObject *Py_UNUSED(ignored))
+static PyObject *end_recv_bytes(end_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return receive(self, message_bytes);
+    return receive(self, message_bytes, args, nargs, kwnames);
 }
 
-static int wait_poll(void *pipe, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_poll(void *pipe, mh_deadline deadline, ext_waiting *waiting)
 {
-    return mh_pipe_poll(pipe, deadline, NULL);
+    return mh_pipe_poll(pipe, deadline, waiting->cancel);
 }
 
-static PyObject *end_poll(end_object *self, PyObject *timeout)
+static PyObject *end_poll(end_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline;
-    if (check_open(self) < 0 || ext_deadline(timeout, &deadline) < 0) {
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "poll", args, nargs, kwnames, &until) < 0 || check_open(self) < 0) {
         return NULL;
     }
     int rc = mh_pipe_poll(self->pipe, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && deadline != MH_AT_ONCE) {
-        rc = ext_wait((PyObject *) self, wait_poll, self->pipe, deadline);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_poll, self->pipe, until);
     }
     return rc >= 0 || rc == -ETIMEDOUT ? PyBool_FromLong(rc >= 0) : raise_code(rc);
 }
@@ -257,13 +287,15 @@ static void end_dealloc(end_object *self)
 }
 
 static PyMethodDef end_methods[] = {
-    EXT_METHOD("send", end_send, METH_O, "send($self, obj, /)\n--\n\nSend an object."),
-    EXT_METHOD("send_bytes", end_send_bytes, METH_O,
-               "send_bytes($self, buffer, /)\n--\n\nSend the bytes of a buffer."),
-    EXT_METHOD("recv", end_recv, METH_NOARGS, "recv($self, /)\n--\n\nThe next object; EOFError at the end."),
-    EXT_METHOD("recv_bytes", end_recv_bytes, METH_NOARGS,
-               "recv_bytes($self, /)\n--\n\nThe next message as bytes."),
-    EXT_METHOD("poll", end_poll, METH_O, "poll($self, timeout, /)\n--\n\nIs there a message, or the end?"),
+    EXT_METHOD("send", end_send, EXT_FASTCALL, "send($self, /, obj, *, cancel=None)\n--\n\nSend an object."),
+    EXT_METHOD("send_bytes", end_send_bytes, EXT_FASTCALL,
+               "send_bytes($self, /, buffer, *, cancel=None)\n--\n\nSend the bytes of a buffer."),
+    EXT_METHOD("recv", end_recv, EXT_FASTCALL,
+               "recv($self, /, *, cancel=None)\n--\n\nThe next object; EOFError at the end."),
+    EXT_METHOD("recv_bytes", end_recv_bytes, EXT_FASTCALL,
+               "recv_bytes($self, /, *, cancel=None)\n--\n\nThe next message as bytes."),
+    EXT_METHOD("poll", end_poll, EXT_FASTCALL,
+               "poll($self, /, timeout=None, *, cancel=None)\n--\n\nIs there a message, or the end?"),
     EXT_METHOD("close", end_close, METH_NOARGS, "close($self, /)\n--\n\nClose this end in this process."),
     EXT_METHOD("handle", end_handle, METH_NOARGS,
                "handle($self, /)\n--\n\n(segment fd, socket fd, side, duplex)"),

@@ -55,20 +55,43 @@ static PyObject *state_error(int rc, const char *text)
     return NULL;
 }
 
-static int wait_pause(void *process, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_pause(void *process, mh_deadline deadline, ext_waiting *waiting)
 {
-    return mh_process_pause(process, deadline, NULL);
+    return mh_process_pause(process, deadline, waiting->cancel);
 }
 
-static PyObject *control_pause(control_object *self, PyObject *timeout)
+static PyObject *control_pause(control_object *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
 {
-    mh_deadline deadline;
-    if (ext_deadline(timeout, &deadline) < 0) {
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "pause", args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    int rc = ext_wait((PyObject *) self, wait_pause, &self->process, deadline);
+    int rc = ext_wait((PyObject *) self, wait_pause, &self->process, until);
     if (rc < 0 && rc != -ETIMEDOUT) {
         return state_error(rc, "the process has ended: it cannot be paused");
+    }
+    return PyBool_FromLong(rc >= 0);
+}
+
+static int wait_join(void *process, mh_deadline deadline, ext_waiting *waiting)
+{
+    return mh_process_join(process, deadline, ext_token(waiting));
+}
+
+static PyObject *control_join(control_object *self, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "join", args, nargs, kwnames, &until) < 0) {
+        return NULL;
+    }
+    int rc = wait_join(&self->process, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_join, &self->process, until);
+    }
+    if (rc < 0 && rc != -ETIMEDOUT) {
+        return state_error(rc, "the process was not started here");
     }
     return PyBool_FromLong(rc >= 0);
 }
@@ -105,8 +128,11 @@ static PyObject *control_memory(control_object *self, PyObject *Py_UNUSED(ignore
 }
 
 static PyMethodDef control_methods[] = {
-    EXT_METHOD("pause", control_pause, METH_O,
-               "pause($self, timeout, /)\n--\n\nStop it; False where time was up."),
+    EXT_METHOD("pause", control_pause, EXT_FASTCALL,
+               "pause($self, /, timeout=None, *, cancel=None)\n--\n\nStop it; False where time was up."),
+    EXT_METHOD("join", control_join, EXT_FASTCALL,
+               "join($self, /, timeout=None, *, cancel=None)\n--\n\n"
+               "Wait until it has ended; False where time was up. Its exit status is left to be taken."),
     EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet it go on."),
     EXT_METHOD("state", control_state, METH_NOARGS, "state($self, /)\n--\n\nnew, running, ... finished."),
     EXT_METHOD("cpu_time", control_cpu_time, METH_NOARGS,

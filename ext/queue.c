@@ -19,14 +19,15 @@ static inline bool needless(const ext_queue *self)
 #endif
 }
 
-/* 1: the mutex was taken, 0: needless, -1: an exception is set. */
-static inline int enter(ext_queue *self)
+/* 1: the mutex was taken, 0: needless, -1: an exception is set. Time limits are not for the mutex, a token is. */
+static inline int enter(ext_queue *self, ext_cancel *cancel)
 {
     if (needless(self)) {
         return 0;
     }
     if (mh_lock_try_acquire(&self->mutex->lock) < 0 &&
-        ext_wait((PyObject *) self, ext_wait_for_lock, &self->mutex->lock, MH_FOREVER) < 0) {
+        ext_wait((PyObject *) self, ext_wait_for_lock, &self->mutex->lock, (ext_until){MH_FOREVER, cancel}) <
+            0) {
         return -1;
     }
     ext_held_take(&self->mutex->held, (PyObject *) self->mutex);
@@ -48,7 +49,7 @@ static inline void notify(ext_cond *cond)
 }
 
 /* Leave, wait for a notification, enter again. 0, -ETIMEDOUT, EXT_RAISED; entered in every case. */
-static int sleep_on(ext_queue *self, ext_cond *cond, mh_deadline deadline, int *held)
+static int sleep_on(ext_queue *self, ext_cond *cond, ext_until until, int *held)
 {
     mh_cond_ticket ticket;
     int rc = mh_cond_prepare(&cond->cond, &ticket);
@@ -56,7 +57,7 @@ static int sleep_on(ext_queue *self, ext_cond *cond, mh_deadline deadline, int *
         return ext_raise_code((PyObject *) self, rc);
     }
     leave(self, *held);
-    rc = ext_cond_sleep((PyObject *) self, &cond->cond, &ticket, deadline);
+    rc = ext_cond_sleep((PyObject *) self, &cond->cond, &ticket, until);
     *held = !needless(self);
     if (!*held) {
         return rc;
@@ -75,9 +76,9 @@ static int shut_down(ext_queue *self)
 }
 
 /* Wait while the queue is full. Entered before and after. */
-static int make_room(ext_queue *self, mh_deadline deadline, int *held)
+static int make_room(ext_queue *self, ext_until until, int *held)
 {
-    bool late = deadline == MH_AT_ONCE;
+    bool late = until.at == MH_AT_ONCE;
     for (;;) {
         Py_ssize_t size = ext_queue_size(self);
         if (size < self->limit || self->limit == 0) {
@@ -87,7 +88,7 @@ static int make_room(ext_queue *self, mh_deadline deadline, int *held)
             ext_raise((PyObject *) self, EXT_FULL, NULL);
             return -1;
         }
-        int rc = sleep_on(self, self->not_full, deadline, held);
+        int rc = sleep_on(self, self->not_full, until, held);
         if (rc == EXT_RAISED) {
             return -1;
         }
@@ -98,15 +99,15 @@ static int make_room(ext_queue *self, mh_deadline deadline, int *held)
     }
 }
 
-static PyObject *put(ext_queue *self, PyObject *item, mh_deadline deadline)
+static PyObject *put(ext_queue *self, PyObject *item, ext_until until)
 {
-    int held = enter(self);
+    int held = enter(self, until.cancel);
     if (held < 0) {
         return NULL;
     }
     int rc = self->is_shutdown ? shut_down(self) : 0;
     if (rc == 0 && self->limit > 0) {
-        rc = make_room(self, deadline, &held);
+        rc = make_room(self, until, &held);
     }
     if (rc == 0) {
         rc = ext_queue_put(self, item);
@@ -120,9 +121,9 @@ static PyObject *put(ext_queue *self, PyObject *item, mh_deadline deadline)
 }
 
 /* Wait while the queue is empty. Entered before and after. */
-static int wait_for_item(ext_queue *self, mh_deadline deadline, int *held)
+static int wait_for_item(ext_queue *self, ext_until until, int *held)
 {
-    bool late = deadline == MH_AT_ONCE;
+    bool late = until.at == MH_AT_ONCE;
     for (;;) {
         Py_ssize_t size = ext_queue_size(self);
         if (size != 0) {
@@ -135,7 +136,7 @@ static int wait_for_item(ext_queue *self, mh_deadline deadline, int *held)
             ext_raise((PyObject *) self, EXT_EMPTY, NULL);
             return -1;
         }
-        int rc = sleep_on(self, self->not_empty, deadline, held);
+        int rc = sleep_on(self, self->not_empty, until, held);
         if (rc == EXT_RAISED) {
             return -1;
         }
@@ -143,14 +144,14 @@ static int wait_for_item(ext_queue *self, mh_deadline deadline, int *held)
     }
 }
 
-static PyObject *get(ext_queue *self, mh_deadline deadline)
+static PyObject *get(ext_queue *self, ext_until until)
 {
     PyObject *item = NULL;
-    int held = enter(self);
+    int held = enter(self, until.cancel);
     if (held < 0) {
         return NULL;
     }
-    if (wait_for_item(self, deadline, &held) == 0) {
+    if (wait_for_item(self, until, &held) == 0) {
         item = ext_queue_get(self);
     }
     if (item != NULL) {
@@ -162,29 +163,33 @@ static PyObject *get(ext_queue *self, mh_deadline deadline)
 
 static PyObject *queue_put(ext_queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"put", 1, 3, 3, {"item", "block", "timeout"}};
-    PyObject *given[3] = {NULL, NULL, NULL};
-    mh_deadline deadline = MH_FOREVER;
+    static const ext_signature signature = {"put", 1, 3, 4, {"item", "block", "timeout", "cancel"}};
+    PyObject *given[4] = {NULL, NULL, NULL, NULL};
+    ext_until until = EXT_FOREVER;
     if (nargs == 1 && kwnames == NULL) {
-        return put(self, args[0], MH_FOREVER);
+        return put(self, args[0], until);
     }
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        ext_cancel_arg((PyObject *) self, given[3], &until.cancel) < 0) {
         return NULL;
     }
-    if (self->limit > 0 && ext_queue_deadline(given[1], given[2], &deadline) < 0) {
+    if (self->limit > 0 && ext_queue_deadline(given[1], given[2], &until.at) < 0) {
         return NULL; /* an unbounded queue never looks at them */
     }
-    return put(self, given[0], deadline);
+    return put(self, given[0], until);
 }
 
 static PyObject *queue_get(ext_queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && ext_get_args("get", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) &&
+        ext_get_args((PyObject *) self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return get(self, deadline);
+    return get(self, until);
 }
+
+static const ext_until at_once = {MH_AT_ONCE, NULL};
 
 /* self.put(item, block=False) and self.get(block=False) where a subclass redefines those. */
 static PyObject *by_method(ext_queue *self, const char *name, PyObject *item)
@@ -210,13 +215,13 @@ static PyObject *queue_put_nowait(ext_queue *self, PyObject *const *args, Py_ssi
     if (ext_args(&signature, args, nargs, kwnames, &item) < 0) {
         return NULL;
     }
-    return self->own & EXT_OWN_PUBLIC_PUT ? by_method(self, "put", item) : put(self, item, MH_AT_ONCE);
+    return self->own & EXT_OWN_PUBLIC_PUT ? by_method(self, "put", item) : put(self, item, at_once);
 }
 
 static PyObject *queue_get_nowait(ext_queue *self, PyObject *unused)
 {
     (void) unused;
-    return self->own & EXT_OWN_PUBLIC_GET ? by_method(self, "get", NULL) : get(self, MH_AT_ONCE);
+    return self->own & EXT_OWN_PUBLIC_GET ? by_method(self, "get", NULL) : get(self, at_once);
 }
 
 /* ---- tasks, size, shutdown ----------------------------------------------------------------------------------- */
@@ -224,7 +229,7 @@ static PyObject *queue_get_nowait(ext_queue *self, PyObject *unused)
 static PyObject *queue_task_done(ext_queue *self, PyObject *unused)
 {
     (void) unused;
-    int held = enter(self);
+    int held = enter(self, NULL);
     if (held < 0) {
         return NULL;
     }
@@ -240,15 +245,21 @@ static PyObject *queue_task_done(ext_queue *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyObject *queue_join(ext_queue *self, PyObject *unused)
+static PyObject *queue_join(ext_queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    (void) unused;
-    int rc = 0, held = enter(self);
+    static const ext_signature signature = {"join", 0, 0, 1, {"cancel"}};
+    PyObject *given = NULL;
+    ext_until until = EXT_FOREVER;
+    if (ext_args(&signature, args, nargs, kwnames, &given) < 0 ||
+        ext_cancel_arg((PyObject *) self, given, &until.cancel) < 0) {
+        return NULL;
+    }
+    int rc = 0, held = enter(self, until.cancel);
     if (held < 0) {
         return NULL;
     }
     while (self->unfinished != 0 && rc != EXT_RAISED) {
-        rc = sleep_on(self, self->all_tasks_done, MH_FOREVER, &held);
+        rc = sleep_on(self, self->all_tasks_done, until, &held);
     }
     leave(self, held);
     return rc == EXT_RAISED ? NULL : Py_NewRef(Py_None);
@@ -256,7 +267,7 @@ static PyObject *queue_join(ext_queue *self, PyObject *unused)
 
 static Py_ssize_t size_now(ext_queue *self)
 {
-    int held = enter(self);
+    int held = enter(self, NULL);
     if (held < 0) {
         return -1;
     }
@@ -317,7 +328,7 @@ static PyObject *queue_shutdown(ext_queue *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     int immediate = given == NULL ? 0 : PyObject_IsTrue(given);
-    int held = immediate < 0 ? -1 : enter(self);
+    int held = immediate < 0 ? -1 : enter(self, NULL);
     if (held < 0) {
         return NULL;
     }
@@ -357,6 +368,12 @@ static PyObject *queue_base_get(ext_queue *self, PyObject *unused)
 {
     (void) unused;
     return ext_queue_base_get(self);
+}
+
+static PyObject *queue_sizeof(ext_queue *self, PyObject *unused)
+{
+    (void) unused;
+    return PyLong_FromSize_t((size_t) Py_TYPE(self)->tp_basicsize + ext_ring_bytes(&self->ring));
 }
 
 /* ---- attributes ---------------------------------------------------------------------------------------------- */
@@ -574,17 +591,19 @@ static void queue_dealloc(ext_queue *self)
 /* ---- types --------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef queue_methods[] = {
-    EXT_METHOD("put", queue_put, EXT_FASTCALL,
-               "put($self, /, item, block=True, timeout=None)\n--\n\n"
-               "Put the item into the queue. Where the queue is full wait, at most `timeout` seconds, or not "
-               "at all\n"
-               "where block is false; queue.Full where there was no room. ShutDown after shutdown()."),
+    EXT_METHOD(
+        "put", queue_put, EXT_FASTCALL,
+        "put($self, /, item, block=True, timeout=None, *, cancel=None)\n--\n\n"
+        "Put the item into the queue. Where the queue is full wait, at most `timeout` seconds, or not "
+        "at all\n"
+        "where block is false; queue.Full where there was no room. ShutDown after shutdown(). `cancel`: a\n"
+        "CancelToken, which ends the wait with Cancelled."),
     EXT_METHOD(
         "get", queue_get, EXT_FASTCALL,
-        "get($self, /, block=True, timeout=None)\n--\n\n"
+        "get($self, /, block=True, timeout=None, *, cancel=None)\n--\n\n"
         "Remove and return an item. Where the queue is empty wait, at most `timeout` seconds, or not at all\n"
         "where block is false; queue.Empty where there was none. ShutDown after shutdown(), once it is "
-        "empty."),
+        "empty. `cancel`: a CancelToken, which ends the wait with Cancelled."),
     EXT_METHOD("put_nowait", queue_put_nowait, EXT_FASTCALL,
                "put_nowait($self, /, item)\n--\n\nThe same as put(item, block=False)."),
     EXT_METHOD("get_nowait", queue_get_nowait, METH_NOARGS,
@@ -593,8 +612,11 @@ static PyMethodDef queue_methods[] = {
                "task_done($self, /)\n--\n\n"
                "Say that the work on one item is done. ValueError where that was said more often than items "
                "were put."),
-    EXT_METHOD("join", queue_join, METH_NOARGS,
-               "join($self, /)\n--\n\nWait until task_done() was called for every item that was put."),
+    EXT_METHOD(
+        "join", queue_join, EXT_FASTCALL,
+        "join($self, /, *, cancel=None)\n--\n\n"
+        "Wait until task_done() was called for every item that was put. `cancel`: a CancelToken, which ends\n"
+        "the wait with Cancelled."),
     EXT_METHOD("qsize", queue_qsize, METH_NOARGS,
                "qsize($self, /)\n--\n\nReturn the number of items just now."),
     EXT_METHOD("empty", queue_empty, METH_NOARGS,
@@ -611,6 +633,9 @@ static PyMethodDef queue_methods[] = {
                "_qsize($self, /)\n--\n\nThe number of items in the store."),
     EXT_METHOD("_put", queue_base_put, METH_O, "_put($self, item, /)\n--\n\nPut the item into the store."),
     EXT_METHOD("_get", queue_base_get, METH_NOARGS, "_get($self, /)\n--\n\nTake an item out of the store."),
+    EXT_METHOD("__sizeof__", queue_sizeof, METH_NOARGS,
+               "__sizeof__($self, /)\n--\n\nBytes of memory, without those of the items, the mutex and the "
+               "conditions."),
     EXT_METHOD("__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "See PEP 585."),
     {NULL, NULL, 0, NULL},
 };

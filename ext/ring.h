@@ -39,6 +39,12 @@ static inline PyObject *ext_ring_get(ext_ring *ring)
     return item;
 }
 
+/* The memory behind it. */
+static inline size_t ext_ring_bytes(const ext_ring *ring)
+{
+    return ring->items == NULL ? 0 : (ring->mask + 1) * sizeof *ring->items;
+}
+
 static inline PyObject *ext_ring_at(const ext_ring *ring, size_t i)
 {
     return ring->items[(ring->head + i) & ring->mask];

@@ -77,8 +77,8 @@ static int enter_again(ext_rlock *self)
 PyObject *ext_rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_rlock *self = (ext_rlock *) op;
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && ext_lock_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && ext_lock_args(op, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
     unsigned long me = PyThread_get_thread_ident();
@@ -86,10 +86,11 @@ PyObject *ext_rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t narg
         return enter_again(self) < 0 ? NULL : Py_NewRef(Py_True);
     }
     if (mh_lock_try_acquire(&self->lock) < 0) {
-        if (deadline == MH_AT_ONCE) {
+        if (until.at == MH_AT_ONCE) {
             Py_RETURN_FALSE;
         }
-        int rc = ext_wait(op, ext_wait_for_lock, &self->lock, deadline);
+        int rc = ext_wait_is_hopeless(until) ? EXT_RAISED
+                                             : ext_wait(op, ext_wait_for_lock, &self->lock, until);
         if (rc < 0) {
             return ext_waited(rc);
         }
@@ -210,10 +211,11 @@ static PyObject *rlock_repr(ext_rlock *self)
 
 static PyMethodDef rlock_methods[] = {
     EXT_METHOD("acquire", ext_rlock_acquire, EXT_FASTCALL,
-               "acquire($self, /, blocking=True, timeout=-1)\n--\n\n"
+               "acquire($self, /, blocking=True, timeout=-1, *, cancel=None)\n--\n\n"
                "Lock the lock, or, where the calling thread holds it, lock it once more. Return True, or "
                "False where\n"
-               "blocking is false or the timeout (in seconds) has passed and another thread holds the lock."),
+               "blocking is false or the timeout (in seconds) has passed and another thread holds the lock.\n"
+               "`cancel`: a CancelToken, which ends the wait with Cancelled."),
     EXT_METHOD("release", ext_rlock_release, METH_NOARGS,
                "release($self, /)\n--\n\n"
                "Undo one acquire(). RuntimeError where the calling thread does not hold the lock."),

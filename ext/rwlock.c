@@ -97,14 +97,12 @@ static void rwlock_dealloc(ext_rwlock *self)
 
 static int wait_to_read(void *lock, mh_deadline deadline, ext_waiting *waiting)
 {
-    (void) waiting;
-    return mh_rwlock_acquire_read(lock, deadline, NULL);
+    return mh_rwlock_acquire_read(lock, deadline, waiting->cancel);
 }
 
 static int wait_to_write(void *lock, mh_deadline deadline, ext_waiting *waiting)
 {
-    (void) waiting;
-    return mh_rwlock_acquire_write(lock, deadline, NULL);
+    return mh_rwlock_acquire_write(lock, deadline, waiting->cancel);
 }
 
 static PyObject *refused(ext_rwlock *self, int rc, bool write)
@@ -121,12 +119,12 @@ static PyObject *refused(ext_rwlock *self, int rc, bool write)
 }
 
 /* -EDEADLK is asked for without waiting, and so never looks like an error of the wait. */
-static PyObject *acquire(ext_rwlock *self, bool write, mh_deadline deadline)
+static PyObject *acquire(ext_rwlock *self, bool write, ext_until until)
 {
     int rc = write ? mh_rwlock_acquire_write(&self->lock, MH_AT_ONCE, NULL)
                    : mh_rwlock_acquire_read(&self->lock, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && deadline != MH_AT_ONCE) {
-        rc = ext_wait((PyObject *) self, write ? wait_to_write : wait_to_read, &self->lock, deadline);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, write ? wait_to_write : wait_to_read, &self->lock, until);
     } else if (rc == -EINTR || rc == -ECANCELED) {
         rc = -ETIMEDOUT;
     }
@@ -155,11 +153,11 @@ static PyObject *release(ext_rwlock *self, bool write)
 static PyObject *acquire_args(ext_rwlock *self, bool write, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if (ext_lock_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if (ext_lock_args((PyObject *) self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return acquire(self, write, deadline);
+    return acquire(self, write, until);
 }
 
 static PyObject *rwlock_acquire_read(ext_rwlock *self, PyObject *const *args, Py_ssize_t nargs,
@@ -283,7 +281,7 @@ static PyObject *side_is_owned(ext_rwside *self, PyObject *unused)
 static PyObject *side_enter(ext_rwside *self, PyObject *unused)
 {
     (void) unused;
-    return acquire(self->owner, self->write, MH_FOREVER);
+    return acquire(self->owner, self->write, EXT_FOREVER);
 }
 
 static PyObject *side_exit(ext_rwside *self, PyObject *const *args, Py_ssize_t nargs)
@@ -292,7 +290,7 @@ static PyObject *side_exit(ext_rwside *self, PyObject *const *args, Py_ssize_t n
     return release(self->owner, self->write);
 }
 
-#define ACQUIRE_ARGS "($self, /, blocking=True, timeout=-1)\n--\n\n"
+#define ACQUIRE_ARGS "($self, /, blocking=True, timeout=-1, *, cancel=None)\n--\n\n"
 
 static PyMethodDef rwlock_methods[] = {
     EXT_METHOD("acquire_read", rwlock_acquire_read, EXT_FASTCALL,

@@ -113,23 +113,26 @@ static bool draw(ext_sem *self)
 
 static int wait_for_sem(void *sem, mh_deadline deadline, ext_waiting *waiting)
 {
-    (void) waiting;
-    return mh_sem_acquire(sem, deadline, NULL);
+    return mh_sem_acquire(sem, deadline, waiting->cancel);
 }
 
 static PyObject *sem_acquire(ext_sem *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && ext_sem_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) &&
+        ext_sem_args((PyObject *) self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
     if (mh_sem_try_acquire(&self->sem) >= 0 || draw(self)) {
         Py_RETURN_TRUE;
     }
-    if (deadline == MH_AT_ONCE) {
+    if (until.at == MH_AT_ONCE) {
         Py_RETURN_FALSE;
     }
-    return ext_waited(ext_wait((PyObject *) self, wait_for_sem, &self->sem, deadline));
+    if (ext_wait_is_hopeless(until)) {
+        return NULL;
+    }
+    return ext_waited(ext_wait((PyObject *) self, wait_for_sem, &self->sem, until));
 }
 
 static int sem_count(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, long long *n)
@@ -261,9 +264,9 @@ static PyObject *sem_get_cond(ext_sem *self, void *unused)
 }
 
 #define ACQUIRE_DOC                                                                                          \
-    "($self, /, blocking=True, timeout=None)\n--\n\n"                                                        \
+    "($self, /, blocking=True, timeout=None, *, cancel=None)\n--\n\n"                                        \
     "Take one. Wait until there is one, at most `timeout` seconds, or not at all where blocking is false.\n" \
-    "Return whether one was taken."
+    "Return whether one was taken. `cancel`: a CancelToken, which ends the wait with Cancelled."
 
 static PyMethodDef sem_methods[] = {
     EXT_METHOD("acquire", sem_acquire, EXT_FASTCALL, "acquire" ACQUIRE_DOC),

@@ -140,17 +140,17 @@ void shared_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                mh_deadline *deadline)
+int shared_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ext_until *until)
 {
-    const ext_signature signature = {function, 0, 2, 2, {"block", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
+    static const ext_signature signature = {"acquire", 0, 2, 3, {"block", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        ext_cancel_arg(self, given[2], &until->cancel) < 0) {
         return -1;
     }
     int block = given[0] == NULL ? 1 : PyObject_IsTrue(given[0]);
-    *deadline = MH_AT_ONCE;
-    return block > 0 ? ext_deadline(given[1], deadline) : block;
+    until->at = MH_AT_ONCE;
+    return block > 0 ? ext_deadline(given[1], &until->at) : block;
 }
 
 PyObject *shared_place(PyObject *object, void *Py_UNUSED(closure))

@@ -19,9 +19,9 @@ typedef struct shared_object { /* the head of every shared type */
 /* A new object of `type` over `size` fresh zero bytes of shared memory; NULL with an exception. */
 shared_object *shared_create(PyTypeObject *type, size_t size);
 
-/* `block=True, timeout=None` of the process-shared primitives: not blocking is MH_AT_ONCE, whatever the time-out. */
-int shared_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                mh_deadline *deadline);
+/* `block=True, timeout=None, *, cancel=None` of the process-shared primitives: not blocking is MH_AT_ONCE, whatever the
+ * time-out. */
+int shared_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ext_until *until);
 
 void shared_dealloc(PyObject *object);
 /* place: (descriptor, slab id, offset), what another process needs. */

@@ -27,14 +27,14 @@ static int try_lock(shared_lock *self)
     return self->recursive ? mh_rlock_try_acquire(self->head.at) : mh_lock_try_acquire(self->head.at);
 }
 
-static int wait_lock(void *lock, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_lock(void *lock, mh_deadline deadline, ext_waiting *waiting)
 {
-    return mh_lock_acquire(lock, deadline, NULL);
+    return mh_lock_acquire(lock, deadline, waiting->cancel);
 }
 
-static int wait_rlock(void *lock, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_rlock(void *lock, mh_deadline deadline, ext_waiting *waiting)
 {
-    return mh_rlock_acquire(lock, deadline, NULL);
+    return mh_rlock_acquire(lock, deadline, waiting->cancel);
 }
 
 static void abandon(shared_lock *self)
@@ -54,14 +54,14 @@ static void note_acquired(shared_lock *self)
 }
 
 /* 1 acquired, 0 time-out, -1 exception; `recover`: also from a dead owner. */
-static int take(shared_lock *self, mh_deadline deadline, int recover)
+static int take(shared_lock *self, ext_until until, int recover)
 {
     int rc = try_lock(self);
-    if (rc == -EBUSY && deadline == MH_AT_ONCE) {
+    if (rc == -EBUSY && until.at == MH_AT_ONCE) {
         return 0;
     }
     if (rc == -EBUSY) {
-        rc = ext_wait((PyObject *) self, self->recursive ? wait_rlock : wait_lock, self->head.at, deadline);
+        rc = ext_wait((PyObject *) self, self->recursive ? wait_rlock : wait_lock, self->head.at, until);
     }
     if (rc == -ETIMEDOUT) {
         return 0;
@@ -88,22 +88,20 @@ static PyObject *answer(int rc)
 
 static PyObject *lock_acquire(shared_lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && shared_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && shared_args((PyObject *) self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return answer(take(self, deadline, 0));
+    return answer(take(self, until, 0));
 }
 
 static PyObject *lock_recover(shared_lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    const ext_signature signature = {"recover", 0, 1, 1, {"timeout"}};
-    PyObject *timeout = NULL;
-    mh_deadline deadline;
-    if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0 || ext_deadline(timeout, &deadline) < 0) {
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "recover", args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return answer(take(self, deadline, 1));
+    return answer(take(self, until, 1));
 }
 
 static int give(shared_lock *self)
@@ -140,7 +138,7 @@ static PyObject *lock_release(shared_lock *self, PyObject *Py_UNUSED(ignored))
 
 static PyObject *lock_enter(shared_lock *self, PyObject *Py_UNUSED(ignored))
 {
-    return answer(take(self, MH_FOREVER, 0));
+    return answer(take(self, EXT_FOREVER, 0));
 }
 
 static PyObject *lock_exit(shared_lock *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
@@ -211,7 +209,7 @@ static int wait_regain(void *object, mh_deadline deadline, ext_waiting *Py_UNUSE
 int shared_lock_regain(shared_lock *self, uint32_t depth)
 {
     regain what = {self, depth};
-    int rc = ext_wait_hold((PyObject *) self, wait_regain, &what, MH_FOREVER);
+    int rc = ext_wait_hold((PyObject *) self, wait_regain, &what);
     self->count = (int) depth;
     self->thread = PyThread_get_thread_ident();
     ext_held_take(&self->held, (PyObject *) self);
@@ -264,12 +262,12 @@ static PyObject *rlock_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssi
 
 #define LOCK_METHODS(rebuild)                                                                             \
     EXT_METHOD("acquire", lock_acquire, EXT_FASTCALL,                                                     \
-               "acquire($self, /, block=True, timeout=None)\n--\n\n"                                      \
+               "acquire($self, /, block=True, timeout=None, *, cancel=None)\n--\n\n"                      \
                "Take the lock: True, or False where `timeout` seconds passed. OwnerDiedError where its "  \
                "owner died."),                                                                            \
         EXT_METHOD("release", lock_release, METH_NOARGS, "release($self, /)\n--\n\nGive the lock back."), \
         EXT_METHOD("recover", lock_recover, EXT_FASTCALL,                                                 \
-                   "recover($self, /, timeout=None)\n--\n\n"                                              \
+                   "recover($self, /, timeout=None, *, cancel=None)\n--\n\n"                              \
                    "Take the lock, also where its owner died: what it guards may be half changed."),      \
         EXT_METHOD("__enter__", lock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire()"),         \
         EXT_METHOD("__exit__", lock_exit, METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nrelease()"),   \

@@ -23,15 +23,6 @@ static PyObject *done(int rc)
     return PyBool_FromLong(rc >= 0);
 }
 
-/* One argument `timeout=None`. */
-static int timeout_arg(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                       mh_deadline *deadline)
-{
-    const ext_signature signature = {function, 0, 1, 1, {"timeout"}};
-    PyObject *timeout = NULL;
-    return ext_args(&signature, args, nargs, kwnames, &timeout) < 0 ? -1 : ext_deadline(timeout, deadline);
-}
-
 /* ---- semaphore ------------------------------------------------------------------------------------------------ */
 
 static PyObject *sem_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -58,28 +49,27 @@ static PyObject *sem_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *) self;
 }
 
-static int wait_sem(void *sem, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_sem(void *sem, mh_deadline deadline, ext_waiting *waiting)
 {
-    return mh_sem_acquire(sem, deadline, NULL);
+    return mh_sem_acquire(sem, deadline, waiting->cancel);
 }
 
-static int take(shared_object *self, mh_deadline deadline)
+static int take(shared_object *self, ext_until until)
 {
     int rc = mh_sem_try_acquire(self->at);
     if (rc == -EBUSY) {
-        return deadline == MH_AT_ONCE ? -ETIMEDOUT
-                                      : ext_wait((PyObject *) self, wait_sem, self->at, deadline);
+        return until.at == MH_AT_ONCE ? -ETIMEDOUT : ext_wait((PyObject *) self, wait_sem, self->at, until);
     }
     return rc;
 }
 
 static PyObject *sem_acquire(shared_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && shared_args("acquire", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) && shared_args((PyObject *) self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return done(take(self, deadline));
+    return done(take(self, until));
 }
 
 static PyObject *sem_release(shared_object *self, PyObject *Py_UNUSED(ignored))
@@ -93,7 +83,7 @@ static PyObject *sem_release(shared_object *self, PyObject *Py_UNUSED(ignored))
 
 static PyObject *sem_enter(shared_object *self, PyObject *Py_UNUSED(ignored))
 {
-    return done(take(self, MH_FOREVER));
+    return done(take(self, EXT_FOREVER));
 }
 
 static PyObject *sem_exit(shared_object *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
@@ -123,9 +113,9 @@ static PyObject *sem_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize
 }
 
 static PyMethodDef sem_methods[] = {
-    EXT_METHOD(
-        "acquire", sem_acquire, EXT_FASTCALL,
-        "acquire($self, /, block=True, timeout=None)\n--\n\nTake one: True, or False where time was up."),
+    EXT_METHOD("acquire", sem_acquire, EXT_FASTCALL,
+               "acquire($self, /, block=True, timeout=None, *, cancel=None)\n--\n\nTake one: True, or False "
+               "where time was up."),
     EXT_METHOD("release", sem_release, METH_NOARGS,
                "release($self, /)\n--\n\nGive one; ValueError past the maximum."),
     EXT_METHOD("__enter__", sem_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire()"),
@@ -167,22 +157,22 @@ static PyObject *event_clear(shared_object *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-static int wait_event(void *event, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_event(void *event, mh_deadline deadline, ext_waiting *waiting)
 {
-    return mh_event_wait(event, deadline, NULL);
+    return mh_event_wait(event, deadline, waiting->cancel);
 }
 
 static PyObject *event_wait(shared_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && timeout_arg("wait", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "wait", args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
     if (mh_event_is_set(self->at)) {
         Py_RETURN_TRUE;
     }
-    return deadline == MH_AT_ONCE ? PyBool_FromLong(0)
-                                  : done(ext_wait((PyObject *) self, wait_event, self->at, deadline));
+    return until.at == MH_AT_ONCE ? PyBool_FromLong(0)
+                                  : done(ext_wait((PyObject *) self, wait_event, self->at, until));
 }
 
 static PyObject *event_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t nargs)
@@ -194,9 +184,9 @@ static PyMethodDef event_methods[] = {
     EXT_METHOD("is_set", event_is_set, METH_NOARGS, "is_set($self, /)\n--\n\nIs the flag set?"),
     EXT_METHOD("set", event_set, METH_NOARGS, "set($self, /)\n--\n\nSet the flag; who waits goes on."),
     EXT_METHOD("clear", event_clear, METH_NOARGS, "clear($self, /)\n--\n\nClear the flag."),
-    EXT_METHOD(
-        "wait", event_wait, EXT_FASTCALL,
-        "wait($self, /, timeout=None)\n--\n\nWait until the flag is set: True, or False where time was up."),
+    EXT_METHOD("wait", event_wait, EXT_FASTCALL,
+               "wait($self, /, timeout=None, *, cancel=None)\n--\n\nWait until the flag is set: True, or "
+               "False where time was up."),
     SHARED_MEMBERS(event_rebuild),
     {NULL, NULL, 0, NULL},
 };
@@ -224,10 +214,10 @@ typedef struct cond_wait_args {
     int waited; /* what mh_cond_await said; 1 where it was never reached */
 } cond_wait_args;
 
-static int wait_cond(void *object, mh_deadline deadline, ext_waiting *Py_UNUSED(waiting))
+static int wait_cond(void *object, mh_deadline deadline, ext_waiting *waiting)
 {
     cond_wait_args *args = object;
-    args->waited = mh_cond_await(args->cond, &args->ticket, deadline, NULL);
+    args->waited = mh_cond_await(args->cond, &args->ticket, deadline, waiting->cancel);
     return args->waited;
 }
 
@@ -243,7 +233,7 @@ static void leave_line(cond_wait_args *args)
 }
 
 /* The steps of a wait; the lock is held again whatever they say. */
-static int wait_with(shared_object *self, shared_lock *lock, mh_deadline deadline)
+static int wait_with(shared_object *self, shared_lock *lock, ext_until until)
 {
     cond_wait_args args = {.cond = self->at, .waited = 1};
     uint32_t depth;
@@ -252,7 +242,7 @@ static int wait_with(shared_object *self, shared_lock *lock, mh_deadline deadlin
         return ext_raise_code(NULL, rc);
     }
     shared_lock_let_go(lock, &depth);
-    rc = ext_wait((PyObject *) self, wait_cond, &args, deadline);
+    rc = ext_wait((PyObject *) self, wait_cond, &args, until);
     int again = shared_lock_regain(lock, depth);
     leave_line(&args);
     if (again == MH_OWNER_DIED) { /* held: the caller is told, and may repair */
@@ -264,12 +254,12 @@ static int wait_with(shared_object *self, shared_lock *lock, mh_deadline deadlin
 
 static PyObject *cond_wait(shared_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    const ext_signature signature = {"wait", 1, 2, 2, {"lock", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
-    mh_deadline deadline;
+    const ext_signature signature = {"wait", 1, 2, 3, {"lock", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    ext_until until;
     ext_state *state = ext_state_of(Py_TYPE(self));
     if (state == NULL || ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        ext_deadline(given[1], &deadline) < 0) {
+        ext_until_args((PyObject *) self, given[1], given[2], &until) < 0) {
         return NULL;
     }
     if ((PyObject *) Py_TYPE(given[0]) != state->ref[EXT_SHARED_LOCK_TYPE] &&
@@ -283,7 +273,7 @@ static PyObject *cond_wait(shared_object *self, PyObject *const *args, Py_ssize_
         PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
         return NULL;
     }
-    return done(wait_with(self, lock, deadline));
+    return done(wait_with(self, lock, until));
 }
 
 static PyObject *cond_notify(shared_object *self, PyObject *count)
@@ -314,9 +304,9 @@ static PyObject *cond_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssiz
 }
 
 static PyMethodDef cond_methods[] = {
-    EXT_METHOD(
-        "wait", cond_wait, EXT_FASTCALL,
-        "wait($self, /, lock, timeout=None)\n--\n\nRelease `lock`, wait to be notified, take it again."),
+    EXT_METHOD("wait", cond_wait, EXT_FASTCALL,
+               "wait($self, /, lock, timeout=None, *, cancel=None)\n--\n\nRelease `lock`, wait to be "
+               "notified, take it again."),
     EXT_METHOD("notify", cond_notify, METH_O,
                "notify($self, n, /)\n--\n\nWake the first n who wait; -1: all."),
     EXT_METHOD("waiting", cond_waiting, METH_NOARGS, "waiting($self, /)\n--\n\nHow many wait."),
@@ -413,23 +403,27 @@ static int wait_barrier(void *object, mh_deadline deadline, ext_waiting *waiting
 {
     barrier_wait_args *args = object;
     args->waiting = waiting;
-    return mh_barrier_wait(args->barrier, args->action == NULL ? NULL : run_action, args, deadline, NULL,
-                           &args->index);
+    return mh_barrier_wait(args->barrier, args->action == NULL ? NULL : run_action, args, deadline,
+                           waiting->cancel, &args->index);
 }
 
-static int barrier_deadline(barrier_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                            mh_deadline *deadline)
+static int barrier_until(barrier_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                         ext_until *until)
 {
-    *deadline = self->timeout < 0 ? MH_FOREVER : mh_in_ns(self->timeout);
+    static const ext_signature signature = {"wait", 0, 1, 2, {"timeout", "cancel"}};
+    PyObject *given[2] = {Py_None, NULL};
+    *until = EXT_FOREVER;
+    if (self->timeout >= 0) {
+        until->at = mh_in_ns(self->timeout);
+    }
     if (nargs == 0 && kwnames == NULL) {
         return 0;
     }
-    const ext_signature signature = {"wait", 0, 1, 1, {"timeout"}};
-    PyObject *timeout = Py_None;
-    if (ext_args(&signature, args, nargs, kwnames, &timeout) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        (given[0] != Py_None && ext_deadline(given[0], &until->at) < 0)) {
         return -1;
     }
-    return timeout == Py_None ? 0 : ext_deadline(timeout, deadline);
+    return ext_cancel_arg((PyObject *) self, given[1], &until->cancel);
 }
 
 static PyObject *barrier_wait(barrier_object *self, PyObject *const *args, Py_ssize_t nargs,
@@ -437,15 +431,15 @@ static PyObject *barrier_wait(barrier_object *self, PyObject *const *args, Py_ss
 {
     mh_barrier *barrier = self->head.at;
     barrier_wait_args what = {barrier, self->action, NULL, 0};
-    mh_deadline deadline;
-    if (barrier_deadline(self, args, nargs, kwnames, &deadline) < 0) {
+    ext_until until;
+    if (barrier_until(self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
     int rc;
     if (what.action == NULL && barrier->parties == 1) { /* never waits: no need to detach */
-        rc = mh_barrier_wait(barrier, NULL, NULL, deadline, NULL, &what.index);
+        rc = mh_barrier_wait(barrier, NULL, NULL, until.at, NULL, &what.index);
     } else {
-        rc = ext_wait((PyObject *) self, wait_barrier, &what, deadline);
+        rc = ext_wait((PyObject *) self, wait_barrier, &what, until);
     }
     if (rc == MH_E_BROKEN || rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_BROKEN_BARRIER, NULL);

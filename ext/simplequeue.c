@@ -129,10 +129,10 @@ static PyObject *take(ext_simplequeue *self, mh_cond_ticket *ticket)
     return item;
 }
 
-static PyObject *get(ext_simplequeue *self, mh_deadline deadline)
+static PyObject *get(ext_simplequeue *self, ext_until until)
 {
     mh_cond_ticket ticket;
-    bool last = deadline == MH_AT_ONCE;
+    bool last = until.at == MH_AT_ONCE;
     for (;;) {
         PyObject *item = take(self, last ? NULL : &ticket);
         if (item != NULL) {
@@ -141,7 +141,7 @@ static PyObject *get(ext_simplequeue *self, mh_deadline deadline)
         if (last) {
             return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
         }
-        int rc = ext_cond_sleep((PyObject *) self, &self->cond, &ticket, deadline);
+        int rc = ext_cond_sleep((PyObject *) self, &self->cond, &ticket, until);
         if (rc == EXT_RAISED) {
             return NULL;
         }
@@ -151,17 +151,18 @@ static PyObject *get(ext_simplequeue *self, mh_deadline deadline)
 
 static PyObject *sq_get(ext_simplequeue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    mh_deadline deadline = MH_FOREVER;
-    if ((nargs != 0 || kwnames != NULL) && ext_get_args("get", args, nargs, kwnames, &deadline) < 0) {
+    ext_until until = EXT_FOREVER;
+    if ((nargs != 0 || kwnames != NULL) &&
+        ext_get_args((PyObject *) self, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    return get(self, deadline);
+    return get(self, until);
 }
 
 static PyObject *sq_get_nowait(ext_simplequeue *self, PyObject *unused)
 {
     (void) unused;
-    return get(self, MH_AT_ONCE);
+    return get(self, (ext_until){MH_AT_ONCE, NULL});
 }
 
 static size_t length(ext_simplequeue *self)
@@ -184,6 +185,12 @@ static PyObject *sq_qsize(ext_simplequeue *self, PyObject *unused)
     return PyLong_FromSize_t(length(self));
 }
 
+static PyObject *sq_sizeof(ext_simplequeue *self, PyObject *unused)
+{
+    (void) unused;
+    return PyLong_FromSize_t((size_t) Py_TYPE(self)->tp_basicsize + ext_ring_bytes(&self->ring));
+}
+
 static PyMethodDef sq_methods[] = {
     EXT_METHOD("put", sq_put, EXT_FASTCALL,
                "put($self, /, item, block=True, timeout=None)\n--\n\n"
@@ -192,14 +199,17 @@ static PyMethodDef sq_methods[] = {
                "put_nowait($self, /, item)\n--\n\nThe same as put(item)."),
     EXT_METHOD(
         "get", sq_get, EXT_FASTCALL,
-        "get($self, /, block=True, timeout=None)\n--\n\n"
+        "get($self, /, block=True, timeout=None, *, cancel=None)\n--\n\n"
         "Remove and return the oldest item. Wait for one, at most `timeout` seconds, or not at all where\n"
-        "block is false; queue.Empty where there is none."),
+        "block is false; queue.Empty where there is none. `cancel`: a CancelToken, which ends the wait with\n"
+        "Cancelled."),
     EXT_METHOD("get_nowait", sq_get_nowait, METH_NOARGS,
                "get_nowait($self, /)\n--\n\nThe same as get(block=False)."),
     EXT_METHOD("empty", sq_empty, METH_NOARGS,
                "empty($self, /)\n--\n\nReturn whether the queue is empty just now."),
     EXT_METHOD("qsize", sq_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nReturn the number of items just now."),
+    EXT_METHOD("__sizeof__", sq_sizeof, METH_NOARGS,
+               "__sizeof__($self, /)\n--\n\nBytes of memory, without those of the items."),
     EXT_METHOD("__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "See PEP 585."),
     {NULL, NULL, 0, NULL},
 };

@@ -70,19 +70,58 @@ int ext_deadline(PyObject *timeout, mh_deadline *deadline)
     return 0;
 }
 
+int ext_cancel_arg(PyObject *self, PyObject *value, ext_cancel **cancel)
+{
+    *cancel = NULL;
+    if (value == NULL || value == Py_None) {
+        return 0;
+    }
+    PyObject *type = ext_ref(self, EXT_CANCEL_TYPE);
+    if (type == NULL) {
+        return -1;
+    }
+    if ((PyObject *) Py_TYPE(value) != type) {
+        PyErr_Format(PyExc_TypeError, "cancel must be a CancelToken or None, not %.200s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    *cancel = (ext_cancel *) value;
+    return 0;
+}
+
+int ext_until_args(PyObject *self, PyObject *timeout, PyObject *cancel, ext_until *until)
+{
+    return ext_deadline(timeout, &until->at) < 0 ? -1 : ext_cancel_arg(self, cancel, &until->cancel);
+}
+
+int ext_wait_args(PyObject *self, const char *function, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames, ext_until *until)
+{
+    const ext_signature signature = {function, 0, 1, 2, {"timeout", "cancel"}};
+    PyObject *given[2] = {NULL, NULL};
+    *until = EXT_FOREVER;
+    if (nargs == 0 && kwnames == NULL) {
+        return 0;
+    }
+    return ext_args(&signature, args, nargs, kwnames, given) < 0
+               ? -1
+               : ext_until_args(self, given[0], given[1], until);
+}
+
 static int value_error(const char *text)
 {
     PyErr_SetString(PyExc_ValueError, text);
     return -1;
 }
 
-int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                  mh_deadline *deadline)
+int ext_lock_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                  ext_until *until)
 {
-    const ext_signature signature = {function, 0, 2, 2, {"blocking", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
+    static const ext_signature signature = {"acquire", 0, 2, 3, {"blocking", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
     int64_t ns = -1000000000;
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        ext_cancel_arg(self, given[2], &until->cancel) < 0) {
         return -1;
     }
     int blocking = given[0] == NULL ? 1 : PyObject_IsTrue(given[0]);
@@ -96,16 +135,16 @@ int ext_lock_args(const char *function, PyObject *const *args, Py_ssize_t nargs,
     if (ns < 0 && !unset) {
         return ns == INT64_MIN ? too_large() : value_error("timeout value must be a non-negative number");
     }
-    *deadline = !blocking || ns == 0 ? MH_AT_ONCE : unset ? MH_FOREVER : mh_in_ns(ns);
+    until->at = !blocking || ns == 0 ? MH_AT_ONCE : unset ? MH_FOREVER : mh_in_ns(ns);
     return 0;
 }
 
-int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                 mh_deadline *deadline)
+int ext_sem_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ext_until *until)
 {
-    const ext_signature signature = {function, 0, 2, 2, {"blocking", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
+    static const ext_signature signature = {"acquire", 0, 2, 3, {"blocking", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        ext_cancel_arg(self, given[2], &until->cancel) < 0) {
         return -1;
     }
     int blocking = given[0] == NULL ? 1 : PyObject_IsTrue(given[0]);
@@ -116,8 +155,8 @@ int ext_sem_args(const char *function, PyObject *const *args, Py_ssize_t nargs, 
     if (!blocking && timed) {
         return value_error("can't specify timeout for non-blocking acquire");
     }
-    *deadline = MH_AT_ONCE;
-    return blocking ? ext_deadline(given[1], deadline) : 0;
+    until->at = MH_AT_ONCE;
+    return blocking ? ext_deadline(given[1], &until->at) : 0;
 }
 
 int ext_queue_deadline(PyObject *block, PyObject *timeout, mh_deadline *deadline)
@@ -138,13 +177,13 @@ int ext_queue_deadline(PyObject *block, PyObject *timeout, mh_deadline *deadline
     return 0;
 }
 
-int ext_get_args(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                 mh_deadline *deadline)
+int ext_get_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, ext_until *until)
 {
-    const ext_signature signature = {function, 0, 2, 2, {"block", "timeout"}};
-    PyObject *given[2] = {NULL, NULL};
-    if (ext_args(&signature, args, nargs, kwnames, given) < 0) {
+    static const ext_signature signature = {"get", 0, 2, 3, {"block", "timeout", "cancel"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
+    if (ext_args(&signature, args, nargs, kwnames, given) < 0 ||
+        ext_cancel_arg(self, given[2], &until->cancel) < 0) {
         return -1;
     }
-    return ext_queue_deadline(given[0], given[1], deadline);
+    return ext_queue_deadline(given[0], given[1], &until->at);
 }

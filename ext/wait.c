@@ -44,6 +44,7 @@ static int on_exit_asked(void *arg)
     ext_attach(waiting);
     bool cleanup = ext_in_cleanup(waiting->self);
     ext_detach(waiting);
+    waiting->exit = !cleanup;
     return cleanup ? 0 : -ECANCELED;
 }
 
@@ -184,28 +185,56 @@ static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, v
     return rc;
 }
 
-int ext_wait(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
+/* An end that was asked for goes before a token. */
+static bool is_to_end(PyObject *self, const ext_waiting *waiting)
 {
-    ext_waiting waiting = {.self = self, .slice = takes_signals(self) ? SLICE_NS : 0};
+    return waiting->exit ||
+           (ext_control_exit_due(ext_control_self()) && !ext_shielded() && !ext_in_cleanup(self));
+}
+
+static int cancelled(PyObject *self, const ext_waiting *waiting, ext_cancel *cancel)
+{
+    bool asked = cancel != NULL && mh_cancel_requested(ext_cancel_word(cancel));
+    return asked && !is_to_end(self, waiting) ? ext_cancel_raise(self, cancel) : ext_deliver_exit(self);
+}
+
+int ext_wait(PyObject *self, ext_waiter waiter, void *object, ext_until until)
+{
+    ext_waiting waiting = {
+        .self = self, .slice = takes_signals(self) ? SLICE_NS : 0, .cancel = ext_cancel_word(until.cancel)};
     if (ext_exit_pending() && !ext_in_cleanup(self)) {
         return ext_deliver_exit(self);
     }
-    int rc = run_waiter(self, &waiting, waiter, object, deadline);
+    int rc = run_waiter(self, &waiting, waiter, object, until.at);
     if (waiting.raised) {
         return EXT_RAISED;
     }
     if (rc >= 0 || rc == -ETIMEDOUT || rc < -4095) {
         return rc;
     }
-    return rc == -ECANCELED ? ext_deliver_exit(self) : ext_raise_code(self, rc);
+    return rc == -ECANCELED ? cancelled(self, &waiting, until.cancel) : ext_raise_code(self, rc);
 }
 
-int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object, mh_deadline deadline)
+bool ext_wait_is_hopeless(ext_until until)
+{
+    if (until.at != MH_FOREVER || !ext_finalizing()) {
+        return false;
+    }
+#if PY_VERSION_HEX >= 0x030d0000
+    PyObject *error = PyExc_PythonFinalizationError;
+#else
+    PyObject *error = PyExc_RuntimeError;
+#endif
+    PyErr_SetString(error, "cannot wait for another thread at interpreter shutdown: none runs any more");
+    return true;
+}
+
+int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object)
 {
     PyObject *before = ext_error_take();
     ext_waiting waiting = {.self = self, .slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
     ext_shield_enter();
-    int rc = run_waiter(self, &waiting, waiter, object, deadline);
+    int rc = run_waiter(self, &waiting, waiter, object, MH_FOREVER);
     ext_shield_leave();
     if (before != NULL && waiting.kept != NULL) { /* two exceptions: the newer one is told of as unraisable */
         ext_error_put(waiting.kept);

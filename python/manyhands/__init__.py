@@ -28,7 +28,7 @@ from manyhands.errors import (
 )
 
 if TYPE_CHECKING:
-    from manyhands._impl import checkpoint, shield
+    from manyhands._impl import CancelToken, checkpoint, shield
     from manyhands._impl.dump import dump
     from manyhands.advise import compare
     from manyhands.futures import WorkerDiedError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CancelToken",
     "Cancelled",
     "DeadlockError",
     "DeadlockWarning",
@@ -56,6 +57,7 @@ __all__ = [
 
 # Imported on first use, so that `import manyhands` costs next to nothing.
 _LAZY = {
+    "CancelToken": "manyhands._impl",
     "WorkerDiedError": "manyhands.futures",
     "checkpoint": "manyhands._impl",
     "compare": "manyhands.advise",

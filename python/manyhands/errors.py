@@ -41,7 +41,7 @@ class OwnerDiedError(Error, OSError):
 
 
 class Cancelled(Error):
-    """A wait was ended by its cancel token."""
+    """A wait was ended by the CancelToken that it was given. The message is the reason given to ``cancel()``."""
 
 
 class DeadlockError(Error, RuntimeError):

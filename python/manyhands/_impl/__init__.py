@@ -11,7 +11,7 @@ import os
 import warnings
 from typing import Any
 
-__all__ = ["available", "checkpoint", "core", "set_module", "shield", "strict"]
+__all__ = ["CancelToken", "available", "checkpoint", "core", "set_module", "shield", "strict"]
 
 core: Any
 try:
@@ -38,9 +38,11 @@ def set_module(std_name: str, ours: str, *objects: Any) -> None:
 
 
 if available and hasattr(core, "checkpoint"):
+    CancelToken = core.CancelToken
     checkpoint = core.checkpoint
     shield = core.shield
 else:
+    from manyhands._impl.no_core import CancelToken
 
     def checkpoint() -> None:
         """Park here while a pause of the calling thread is asked for. Without the core nothing can be asked for."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, deadlock, set_module, strict
+from manyhands._impl import CancelToken, core, deadlock, set_module, strict
 from manyhands._impl.cleanup import marks
 from manyhands.errors import ThreadExit
 
@@ -169,24 +169,25 @@ class Thread(_StdThread):
         if self is std.main_thread():  # of a forked child, whose only thread this was
             raise RuntimeError(_MAIN.format(verb=verb))
 
-    def pause(self, timeout: float | None = None) -> bool:
+    def pause(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
         """Ask the thread to park, and wait until it has, at most `timeout` seconds.
 
         Return whether it is parked; if not, the request stands, and the thread parks at its next safe point: it is
         "pausing" until then. A thread that calls this for itself parks until another resumes it; while it holds a lock
         or is inside ``shield()`` it gets False, and parks when it leaves them. RuntimeError for a thread that is not
-        running and for the main thread, which must stay able to take signals.
+        running and for the main thread, which must stay able to take signals. Cancelled where `cancel` was cancelled
+        first; the request stands then, too.
 
         Python 3.11 can park a thread only in a wait of manyhands or at ``manyhands.checkpoint()``; a RuntimeWarning
         says so where that does not come within a tenth of a second.
         """
         self._require_alive("pause")
         if _ANYWHERE or self is std.current_thread():
-            return bool(self._control.pause(timeout))
-        return self._pause_at_checkpoint(timeout)
+            return bool(self._control.pause(timeout, cancel=cancel))
+        return self._pause_at_checkpoint(timeout, cancel)
 
-    def _pause_at_checkpoint(self, timeout: float | None) -> bool:
-        if self._control.pause(_PATIENCE if timeout is None else min(timeout, _PATIENCE)):
+    def _pause_at_checkpoint(self, timeout: float | None, cancel: CancelToken | None) -> bool:
+        if self._control.pause(_PATIENCE if timeout is None else min(timeout, _PATIENCE), cancel=cancel):
             return True
         if timeout is not None and timeout <= _PATIENCE:
             return False
@@ -196,7 +197,18 @@ class Thread(_StdThread):
             RuntimeWarning,
             stacklevel=3,
         )
-        return bool(self._control.pause(None if timeout is None else timeout - _PATIENCE))
+        return bool(self._control.pause(None if timeout is None else timeout - _PATIENCE, cancel=cancel))
+
+    def join(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> None:
+        """Wait until the thread has ended, at most `timeout` seconds. Cancelled where `cancel` was cancelled first.
+
+        A wait as any other of manyhands: here the calling thread can be paused and ended.
+        """
+        if self._started.is_set() and self is not std.current_thread() and self.is_alive():
+            if not self._control.join(timeout, cancel=cancel):
+                return
+            timeout = None  # what is left to do for it takes no time
+        super().join(timeout)
 
     def resume(self) -> None:
         """Let a paused thread go on; also takes back a pause that has not been reached."""

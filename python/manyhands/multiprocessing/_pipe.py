@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, messages  # noqa: F401  # messages binds pickling to the core
+from manyhands._impl import CancelToken, core, messages  # noqa: F401  # messages binds pickling to the core
 
 _std = stdlib_of("multiprocessing.connection")
 _reduction = stdlib_of("multiprocessing.reduction")
@@ -33,33 +33,33 @@ class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
     def _close(self, _close: Any = None) -> None:
         self._end.close()
 
-    def send(self, obj: Any) -> None:
-        """Send a picklable object."""
+    def send(self, obj: Any, *, cancel: CancelToken | None = None) -> None:
+        """Send a picklable object. Like all of these it waits for the other end, unless `cancel` is cancelled."""
         self._check_closed()
         self._check_writable()
-        self._end.send(obj)
+        self._end.send(obj, cancel=cancel)
 
-    def recv(self) -> Any:
+    def recv(self, *, cancel: CancelToken | None = None) -> Any:
         """The next object; waits. EOFError where nothing is left and the other end is gone."""
         self._check_closed()
         self._check_readable()
-        return self._end.recv()
+        return self._end.recv(cancel=cancel)
 
     def _send_bytes(self, buf: Any) -> None:
         self._end.send_bytes(buf)
 
-    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+    def recv_bytes(self, maxlength: int | None = None, *, cancel: CancelToken | None = None) -> bytes:
         """The next message as bytes; OSError, and the end is closed for reading, if it is longer than `maxlength`."""
         self._check_closed()
         self._check_readable()
         if maxlength is not None and maxlength < 0:
             raise ValueError("negative maxlength")
-        message: bytes = self._end.recv_bytes()
+        message: bytes = self._end.recv_bytes(cancel=cancel)
         if maxlength is not None and len(message) > maxlength:
             self._bad_message_length()
         return message
 
-    def recv_bytes_into(self, buf: Any, offset: int = 0) -> int:
+    def recv_bytes_into(self, buf: Any, offset: int = 0, *, cancel: CancelToken | None = None) -> int:
         """Put the next message into a writable buffer; its length. BufferTooShort, holding it, if it does not fit."""
         self._check_closed()
         self._check_readable()
@@ -68,17 +68,17 @@ class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
                 raise ValueError("negative offset")
             if offset > len(room):
                 raise ValueError("offset too large")
-            message = self._end.recv_bytes()
+            message = self._end.recv_bytes(cancel=cancel)
             if len(room) - offset < len(message):
                 raise _std.BufferTooShort(message)
             room[offset : offset + len(message)] = message
             return len(message)
 
-    def poll(self, timeout: float | None = 0.0) -> bool:
+    def poll(self, timeout: float | None = 0.0, *, cancel: CancelToken | None = None) -> bool:
         """True where a message or end of file is there, or comes within `timeout` seconds (None: whenever)."""
         self._check_closed()
         self._check_readable()
-        return bool(self._end.poll(timeout))
+        return bool(self._end.poll(timeout, cancel=cancel))
 
 
 def _reduce(connection: PipeConnection) -> Any:

@@ -16,8 +16,11 @@ __all__ = ["popen"]
 class _Ended:
     """In place of the core's handle, for a child that had ended before it could be looked at."""
 
-    def pause(self, timeout: float | None) -> bool:
+    def pause(self, timeout: float | None = None, *, cancel: Any = None) -> bool:
         raise ValueError("the process has ended: it cannot be paused")
+
+    def join(self, timeout: float | None = None, *, cancel: Any = None) -> bool:
+        return True
 
     def resume(self) -> None:
         """Nothing to resume."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manyhands._impl import core, messages, strict  # noqa: F401  # messages binds pickling to the core
+from manyhands._impl import CancelToken, core, messages, strict  # noqa: F401  # messages binds pickling to the core
 from manyhands.multiprocessing import _handles
 from manyhands.multiprocessing._synchronize import Condition, Semaphore
 
@@ -25,7 +25,7 @@ class Queue(_Base):  # type: ignore[misc]
 
     `maxsize`: `put` waits while that many items are in it; 0: until a share of the memory is used up, when `put`
     raises MemoryError. ``put(obj, block=True, timeout=None)`` raises `queue.Full`, ``get(block=True, timeout=None)``
-    `queue.Empty`.
+    `queue.Empty`; both take ``cancel=``, a `manyhands.CancelToken`.
     """
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
@@ -79,12 +79,19 @@ class JoinableQueue(Queue):
         super().__setstate__(state[0])
         self._unfinished, self._all_done = state[1:]
 
-    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+    def put(
+        self,
+        obj: Any,
+        block: bool = True,
+        timeout: float | None = None,
+        *,
+        cancel: CancelToken | None = None,
+    ) -> None:
         """As `Queue.put`; counts one more unfinished task."""
         # Counted first: a consumer may be done with the item before this process runs again.
         self._unfinished.release()
         try:
-            super().put(obj, block, timeout)
+            super().put(obj, block, timeout, cancel=cancel)
         except BaseException:
             self.task_done()
             raise
@@ -97,8 +104,8 @@ class JoinableQueue(Queue):
             if self._unfinished.get_value() == 0:
                 self._all_done.notify_all()
 
-    def join(self) -> None:
+    def join(self, *, cancel: CancelToken | None = None) -> None:
         """Wait until every item that was put is done."""
         with self._all_done:
             while self._unfinished.get_value() != 0:
-                self._all_done.wait()
+                self._all_done.wait(cancel=cancel)

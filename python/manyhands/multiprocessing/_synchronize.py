@@ -1,7 +1,8 @@
 """Synchronisation between processes, in C, that survives the death of any participant.
 
-Names and behaviour are the standard library's. Beyond it: when the owner of a `Lock` or `RLock` is killed while it
-holds it, whoever asks next gets `OwnerDiedError`, until one calls ``recover()``.
+Names and behaviour are the standard library's. Beyond it, every wait takes ``cancel=``, a `manyhands.CancelToken`. And
+when the owner of a `Lock` or `RLock` is killed while it holds it, whoever asks next gets `OwnerDiedError`, until one
+calls ``recover()``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core, messages  # noqa: F401  # messages binds exceptions to the core
+from manyhands._impl import CancelToken, core, messages  # noqa: F401  # messages binds exceptions to the core
 from manyhands.multiprocessing import _handles
 
 _threading = stdlib_of("threading")
@@ -186,12 +187,14 @@ class Condition(_Shared):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._core.waiting()})>"
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
         """Release the lock, wait to be notified, take the lock again. False where the time was up."""
         assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
-        return bool(self._core.wait(self._lock._semlock, timeout))
+        return bool(self._core.wait(self._lock._semlock, timeout, cancel=cancel))
 
-    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+    def wait_for(
+        self, predicate: Callable[[], Any], timeout: float | None = None, *, cancel: CancelToken | None = None
+    ) -> Any:
         """Wait until `predicate()` is true; its last value."""
         deadline = None if timeout is None else time.monotonic() + timeout
         result = predicate()
@@ -199,7 +202,7 @@ class Condition(_Shared):
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 break
-            self.wait(left)
+            self.wait(left) if cancel is None else self.wait(left, cancel=cancel)
             result = predicate()
         return result
 
@@ -262,7 +265,8 @@ class Barrier(_Shared):
         super().__setstate__(state[2])
 
     wait: Callable[..., int]
-    """``wait(timeout=None)``: wait for the others; a number of 0 .. parties-1, another for each. BrokenBarrierError."""
+    """``wait(timeout=None, *, cancel=None)``: wait for the others; a number of 0 .. parties-1, another for each.
+    BrokenBarrierError."""
 
     def reset(self) -> None:
         """Whole and empty again; who waits gets BrokenBarrierError."""

@@ -5,9 +5,10 @@ A mixin before the standard library's process classes, whose life cycle stays.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from manyhands._impl import core
+from manyhands._impl import CancelToken, core
 from manyhands.multiprocessing import _handles
 
 __all__ = ["Verbs"]
@@ -26,13 +27,22 @@ class Verbs:
             raise ValueError("the process has not been started")
         return self._popen.control
 
-    def pause(self, timeout: float | None = None) -> bool:
+    def pause(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
         """Stop the process and wait until it stands still; False where `timeout` seconds passed first.
 
         It is never left stopped inside a shared section of manyhands, where it would hold up the others: then it goes
         on for a moment and is stopped again. ``resume()`` lets it go on. ValueError where it is not running.
         """
-        return bool(self._control().pause(timeout))
+        return bool(self._control().pause(timeout, cancel=cancel))
+
+    def join(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> None:
+        """Wait until the process has ended, at most `timeout` seconds. Cancelled where `cancel` was cancelled first."""
+        self._check_closed()  # type: ignore[attr-defined]
+        if self._popen is not None and self._parent_pid == os.getpid():  # type: ignore[attr-defined]
+            if not self._popen.control.join(timeout, cancel=cancel):
+                return
+            timeout = None  # its status is there
+        super().join(timeout)  # type: ignore[misc]
 
     def resume(self) -> None:
         """Let a paused process go on; nothing where it was not paused."""

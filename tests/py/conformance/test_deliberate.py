@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import manyhands
+import manyhands.queue
 import pytest
 from runner.judge import read_deliberate
 from runner.suites import SUITES
@@ -48,6 +49,15 @@ def test_public_names():
     assert {"Outcome", "RWLock", "ThreadState"} <= set(extra)
     for name in extra:
         assert hasattr(manyhands.threading, name)
+
+
+def test_getsizeof_counts_the_ring():
+    for queue in (manyhands.queue.SimpleQueue(), manyhands.queue.Queue()):
+        queue.put(0)
+        before = sys.getsizeof(queue)
+        for _ in range(1000):
+            queue.put(0)
+        assert 1000 * 8 <= sys.getsizeof(queue) - before <= 2048 * 8
 
 
 def test_a_closed_queue_says_so():

@@ -254,11 +254,12 @@ def queue_of(cls: Any) -> None:
     failing(made.task_done)
     made.shutdown(True)
     failing(made.put, MARK)
-    assert cls[int]
+    assert cls[int] and sys.getsizeof(made)
 
 
 @row(
-    "Queue: __new__ __init__ put get put_nowait get_nowait task_done join qsize empty full shutdown __class_getitem__"
+    "Queue: __new__ __init__ __sizeof__ put get put_nowait get_nowait task_done join qsize empty full shutdown "
+    "__class_getitem__"
 )
 def queue() -> None:
     queue_of(core.Queue)
@@ -311,7 +312,7 @@ def queue_store() -> None:
     assert made.qsize() == 1 and made.get() is MARK
 
 
-@row("SimpleQueue: __new__ __init__ put put_nowait get get_nowait empty qsize __class_getitem__")
+@row("SimpleQueue: __new__ __init__ __sizeof__ put put_nowait get get_nowait empty qsize __class_getitem__")
 def simple_queue() -> None:
     made = core.SimpleQueue()
     made.put(MARK)
@@ -320,10 +321,10 @@ def simple_queue() -> None:
     assert made.qsize() == 3 and made.get() and made.get_nowait() and not made.empty()
     failing(core.SimpleQueue().get, True, 0)
     failing(made.get, MARK, MARK)
-    assert core.SimpleQueue[int]
+    assert core.SimpleQueue[int] and sys.getsizeof(made)
 
 
-@row("Control: __new__ adopt disown pause resume terminate state cpu_time terminating")
+@row("Control: __new__ adopt disown join pause resume terminate state cpu_time terminating")
 def control() -> None:
     """The thread's own part is in the life of a thread; a control that no thread has adopted refuses some."""
     made = core.Control()
@@ -339,6 +340,22 @@ def control() -> None:
         thread.resume()
         thread.terminate()
     thread.join()
+
+
+@row("CancelToken: __new__ __repr__ cancel cancelled raise_if_cancelled wait reason")
+def cancel_token() -> None:
+    made = core.CancelToken()
+    assert not made.wait(0) and not made.cancelled() and made.reason is None and repr(made)
+    made.raise_if_cancelled()
+    failing(made.cancel, MARK)
+    made.cancel("why" * 100)
+    assert made.wait() and made.cancelled() and made.reason and repr(made)
+    failing(made.raise_if_cancelled)
+    for call in (core.Event().wait, core.Semaphore(0).acquire, core.Queue().get, core.SimpleQueue().get):
+        with contextlib.suppress(manyhands.Cancelled):
+            call(cancel=made)
+    with contextlib.suppress(TypeError):
+        core.Event().wait(cancel=MARK)
 
 
 @row("Shield: __enter__ __exit__")
@@ -489,12 +506,12 @@ def pipe_end() -> None:
     failing(there.recv)
 
 
-@row("ProcessControl: __new__ pause resume state cpu_time memory")
+@row("ProcessControl: __new__ join pause resume state cpu_time memory")
 def process_control() -> None:
     made = core.ProcessControl(CHILD[0].pid, core.arena_reserve() if not PLACE else PLACE[0])
     assert made.state() and made.memory() > 0 and made.cpu_time() >= 0
     failing(made.pause, MARK)
-    assert made.pause(5)
+    assert made.pause(5) and not made.join(0)
     made.resume()
     failing(core.ProcessControl, -1, 0)
 

@@ -1,8 +1,8 @@
 """The one table of every blocking call of manyhands.threading and manyhands.queue.
 
-A row makes its objects and returns `call(timeout)`, which would wait for ever, or for `timeout` seconds; what
-it raises at the end of its time is taken here. Calls that have no time limit (`join` of a queue, a
-`with` statement) have none here either.
+A row makes its objects and returns `call(timeout, cancel=token)`, which would wait for ever, or for `timeout`
+seconds, or until the token is cancelled; what it raises at the end of its time is taken here. Calls that have
+no time limit (`join` of a queue, a `with` statement) have none here either.
 """
 
 from __future__ import annotations
@@ -17,11 +17,21 @@ import manyhands.threading as threading
 Call = Callable[..., Any]
 
 
+STOPS: list[std.Event] = []  # end the threads that hold locks, and those that were made to be joined
+
+
 def held(lock: Any, acquire: str = "acquire") -> Any:
-    """The lock, held by a thread that has gone."""
-    thread = std.Thread(target=getattr(lock, acquire))
-    thread.start()
-    thread.join()
+    """The lock, held by a thread that stays: another may get the number of one that went, and an RLock goes by that."""
+    stop, holding = std.Event(), std.Event()
+    STOPS.append(stop)
+
+    def hold() -> None:
+        getattr(lock, acquire)()
+        holding.set()
+        stop.wait()
+
+    std.Thread(target=hold, daemon=True).start()
+    holding.wait()
     return lock
 
 
@@ -38,15 +48,17 @@ def unless(error: type[Exception], call: Call) -> Call:
 
 
 def acquiring(acquire: Call) -> Call:
-    return lambda timeout=None: acquire() if timeout is None else acquire(timeout=timeout)
+    return lambda timeout=None, **more: (
+        acquire(**more) if timeout is None else acquire(timeout=timeout, **more)
+    )
 
 
 def in_condition(method: str, *args: Any) -> Call:
     condition = threading.Condition()
 
-    def wait(timeout: float | None = None) -> Any:
+    def wait(timeout: float | None = None, **more: Any) -> Any:
         with condition:
-            return getattr(condition, method)(*args, timeout)
+            return getattr(condition, method)(*args, timeout, **more)
 
     return wait
 
@@ -67,10 +79,7 @@ def entering(thing: Any) -> Call:
 
 def unfinished() -> Call:
     made = full()
-    return lambda: made.join()
-
-
-STOPS: list[std.Event] = []  # end the threads that were made to be joined
+    return lambda **more: made.join(**more)
 
 
 def sleeping_thread() -> Call:
@@ -81,11 +90,11 @@ def sleeping_thread() -> Call:
 
 
 def putting(made: Any) -> Call:
-    return unless(queue.Full, lambda timeout=None: made.put(1, timeout=timeout))
+    return unless(queue.Full, lambda timeout=None, **more: made.put(1, timeout=timeout, **more))
 
 
 def getting(made: Any) -> Call:
-    return unless(queue.Empty, lambda timeout=None: made.get(timeout=timeout))
+    return unless(queue.Empty, lambda timeout=None, **more: made.get(timeout=timeout, **more))
 
 
 # All that take a time limit.
@@ -123,3 +132,6 @@ ENDLESS: dict[str, Callable[[], Call]] = {
 }
 
 ALL = TIMED | ENDLESS
+
+# Those that take a cancel token: all but `with`.
+CANCELLABLE = TIMED | {"Queue.join": unfinished}
