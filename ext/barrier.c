@@ -254,7 +254,7 @@ static PyObject *barrier_repr(ext_barrier *self)
 
 static PyMethodDef barrier_methods[] = {
     EXT_METHOD("wait", barrier_wait, EXT_FASTCALL,
-               "wait($self, /, timeout=None)\n--\n\n"
+               "wait($self, /, timeout=None, *, cancel=None)\n--\n\n"
                "Wait until all parties are here. Return a number from 0 to parties - 1, another for each.\n"
                "BrokenBarrierError where the barrier is or gets broken: by abort(), reset(), a time-out,\n"
                "an exception in the action, or a party that leaves."),

@@ -134,6 +134,7 @@ int ext_shared_sync_ready(PyObject *module, ext_state *state);
 int ext_mpqueue_ready(PyObject *module, ext_state *state);
 int ext_pipe_end_ready(PyObject *module, ext_state *state);
 int ext_process_ready(PyObject *module, ext_state *state);
+int ext_observe_ready(PyObject *module, ext_state *state);
 
 /* ---- arguments (args.c) -------------------------------------------------------------------------------------- */
 

@@ -554,11 +554,11 @@ static PyMethodDef cond_methods[] = {
                "__exit__($self, /, *exc_info)\n--\n\nRelease the lock."),
     EXT_METHOD(
         "wait", cond_wait, EXT_FASTCALL,
-        "wait($self, /, timeout=None)\n--\n\n"
+        "wait($self, /, timeout=None, *, cancel=None)\n--\n\n"
         "Release the lock, wait until notified, at most `timeout` seconds, and take the lock back.\n"
         "Return True, or False after a time-out. RuntimeError where the caller does not hold the lock."),
     EXT_METHOD("wait_for", cond_wait_for, EXT_FASTCALL,
-               "wait_for($self, /, predicate, timeout=None)\n--\n\n"
+               "wait_for($self, /, predicate, timeout=None, *, cancel=None)\n--\n\n"
                "Wait until predicate() is true, at most `timeout` seconds; return its last value."),
     EXT_METHOD("notify", cond_notify, EXT_FASTCALL,
                "notify($self, /, n=1)\n--\n\n"

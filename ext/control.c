@@ -1,6 +1,8 @@
 /* Pause and termination: checkpoint(), shield(), and Control, by which a Thread object is paused, resumed and terminated. */
 #include "control.h"
 
+#include "manyhands/look.h"
+
 /* What the running thread knows of itself. */
 static _Thread_local struct {
     ext_control *control; /* NULL where the thread is not adopted, or by C code */
@@ -215,9 +217,23 @@ static PyObject *not_running(const char *what)
     return NULL;
 }
 
-static PyObject *control_adopt(ext_control *self, PyObject *unused)
+/* The system's name of the calling thread. From 3.14 on Python gives it itself. */
+static void show_name(PyObject *name)
 {
-    (void) unused;
+#if PY_VERSION_HEX < 0x030e0000
+    const char *text = PyUnicode_AsUTF8(name);
+    if (text == NULL) {
+        PyErr_Clear(); /* surrogates: it goes without */
+    } else {
+        mh_thread_show_name(text);
+    }
+#else
+    (void) name;
+#endif
+}
+
+static PyObject *control_adopt(ext_control *self, PyObject *name)
+{
     if (current.control != NULL || atomic_exchange(&self->adopted, true)) {
         PyErr_SetString(PyExc_RuntimeError, "a control serves one thread, and a thread has one control");
         return NULL;
@@ -230,6 +246,7 @@ static PyObject *control_adopt(ext_control *self, PyObject *unused)
     current.control = (ext_control *) Py_NewRef((PyObject *) self);
     current.shielded = false;
     ext_held_control(self);
+    show_name(name);
     atomic_store_explicit(&self->ident, PyThread_get_thread_ident(), memory_order_relaxed);
     Py_RETURN_NONE;
 }
@@ -351,6 +368,9 @@ static PyObject *control_join(ext_control *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     int rc = mh_thread_join(&self->thread, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT && ext_wait_is_hopeless(until)) {
+        return NULL;
+    }
     if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
         rc = ext_wait((PyObject *) self, wait_for_end, &self->thread, until);
     }
@@ -384,8 +404,9 @@ static PyObject *control_get_terminating(ext_control *self, void *unused)
 }
 
 static PyMethodDef control_methods[] = {
-    EXT_METHOD("adopt", control_adopt, METH_NOARGS,
-               "adopt($self, /)\n--\n\nTake control of the calling thread."),
+    EXT_METHOD("adopt", control_adopt, METH_O,
+               "adopt($self, name, /)\n--\n\nTake control of the calling thread, which the system is to show "
+               "by that name."),
     EXT_METHOD("disown", control_disown, METH_NOARGS,
                "disown($self, /)\n--\n\nThe calling thread, which adopt() was called in, is about to end."),
     EXT_METHOD("pause", control_pause, EXT_FASTCALL,

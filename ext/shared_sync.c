@@ -487,8 +487,9 @@ static PyObject *barrier_rebuild(PyTypeObject *type, PyObject *const *args, Py_s
 }
 
 static PyMethodDef barrier_methods[] = {
-    EXT_METHOD("wait", barrier_wait, EXT_FASTCALL,
-               "wait($self, /, timeout=None)\n--\n\nWait for the others; this party's number."),
+    EXT_METHOD(
+        "wait", barrier_wait, EXT_FASTCALL,
+        "wait($self, /, timeout=None, *, cancel=None)\n--\n\nWait for the others; this party's number."),
     EXT_METHOD("_defaults", barrier_defaults, METH_VARARGS,
                "_defaults($self, action, timeout, /)\n--\n\nWhat the last to arrive runs, and how long "
                "wait() waits."),

@@ -16,6 +16,7 @@ from source import ROOT, Finding, files, report, strip_c
 # Private names that are used nevertheless: why, and since when there is no public way.
 ALLOWED: dict[str, str] = {
     "_Py_IsFinalizing": "3.11 and 3.12: public since 3.13, as Py_IsFinalizing",
+    "_PyThreadState_UncheckedGet": "3.11: who holds the GIL, which later versions say in the thread state",
 }
 
 RULES = (

@@ -26,7 +26,7 @@ PUBLIC = {
     "error": "os",
     **dict.fromkeys(("barrier", "cond", "event", "lock", "rwlock", "sem", "wait"), "sync"),
     **dict.fromkeys(("arena", "channel", "pipe", "segment", "slab"), "shm"),
-    **dict.fromkeys(("process", "thread"), "proc"),
+    **dict.fromkeys(("look", "process", "thread"), "proc"),
     "manyhands": "pool",
     "pool": "pool",
 }

@@ -174,15 +174,22 @@ void mh_os_thread_name(const char *name); /* of the calling thread, 15 bytes are
 /* SIGKILL this process when nobody holds the other end of `fd` (a pipe's or socket's) any more. */
 int mh_os_die_with(int fd);
 
+/* look.c: a thread of this process. The system call that it sleeps in, and the first argument: 0, 1 where it
+ * runs, negative. Is that a futex call: 1, 2 of several words, 0. Its name. Own memory that may be gone. */
+int mh_os_thread_syscall(int tid, long *number, uintptr_t *argument);
+int mh_os_is_futex_call(long number);
+int mh_os_thread_name_of(int tid, char *name, size_t room);
+int mh_os_peek(const void *from, void *to, size_t size);
+
 /* thread.c: a thread that calls run(argument), and end(argument) however it leaves that; *thread stays until
- * it is joined. Start: stack_size 0 is the system's; 0, -EINVAL, -EAGAIN. */
+ * it is joined. Start: stack_size 0 is the system's; quiet: it takes no signals; 0, -EINVAL, -EAGAIN. */
 struct mh_os_thread {
     void (*run)(void *argument);
     void (*end)(void *argument);
     void *argument;
     uint64_t handle; /* written by start alone, perhaps after the thread has begun */
 };
-int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size);
+int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size, int quiet);
 void mh_os_thread_join(const struct mh_os_thread *thread);
 
 /* panic.c: a caller's bug. Prints to stderr without allocating, aborts. */

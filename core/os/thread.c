@@ -3,6 +3,7 @@
 #include "sys.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread's handle does not fit");
 
@@ -17,7 +18,22 @@ static void *trampoline(void *argument)
     return NULL;
 }
 
-int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size)
+/* A new thread has the signal mask of its starter, which is therefore changed for a moment. */
+static int create(pthread_t *handle, const pthread_attr_t *attributes, struct mh_os_thread *thread, int quiet)
+{
+    sigset_t all, before;
+    if (quiet) {
+        (void) sigfillset(&all);
+        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+    int rc = -pthread_create(handle, attributes, trampoline, thread);
+    if (quiet) {
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    return rc;
+}
+
+int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size, int quiet)
 {
     pthread_attr_t attributes;
     pthread_t handle;
@@ -29,7 +45,7 @@ int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size)
         rc = -pthread_attr_setstacksize(&attributes, stack_size);
     }
     if (rc == 0) {
-        rc = -pthread_create(&handle, &attributes, trampoline, thread);
+        rc = create(&handle, &attributes, thread, quiet);
     }
     (void) pthread_attr_destroy(&attributes);
     if (rc == 0) {

@@ -135,7 +135,7 @@ static int begin(mh_thread *thread, struct own *t)
 int mh_thread_start(mh_thread *thread)
 {
     struct own *t = own(thread);
-    if (thread->run == NULL) {
+    if (thread->run == NULL || (thread->flags & ~MH_QUIET) != 0) {
         return -EINVAL;
     }
     int rc = begin(thread, t);
@@ -144,7 +144,7 @@ int mh_thread_start(mh_thread *thread)
     }
     if (rc == 0) {
         t->system = (struct mh_os_thread){.run = live, .end = leave, .argument = t};
-        rc = mh_os_thread_start(&t->system, thread->stack_size);
+        rc = mh_os_thread_start(&t->system, thread->stack_size, (thread->flags & MH_QUIET) != 0);
     }
     mh_store_rel(&t->life, rc == 0 ? LIFE_STARTED : LIFE_NEW); /* pairs with check() */
     return rc;

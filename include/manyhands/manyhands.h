@@ -11,6 +11,7 @@
 #include "error.h"
 #include "event.h"
 #include "lock.h"
+#include "look.h"
 #include "pipe.h"
 #include "pool.h"
 #include "process.h"

@@ -33,6 +33,9 @@ MH_BEGIN_DECLS
 
 enum mh_state { MH_NEW, MH_RUNNING, MH_PAUSING, MH_PAUSED, MH_TERMINATING, MH_FINISHED };
 
+/* The thread takes no signals: they go to others of the process. */
+#define MH_QUIET 1u
+
 /* All-zero but for `run` is a new thread. It stays where it is, and alive, until it is joined (or
  * disowned). */
 typedef struct mh_thread mh_thread;
@@ -40,11 +43,12 @@ struct mh_thread {
     int (*run)(mh_thread *self); /* set by the user; its value is the exit code */
     const char *name;            /* NULL or up to 15 bytes that the system shows */
     size_t stack_size;           /* 0: the system's */
+    unsigned flags;              /* 0 or MH_QUIET */
     uintptr_t opaque[24];        /* private */
 };
 
-/* Start a thread that calls `thread->run(thread)`. 0; -EINVAL (no run, or a stack size that the system
- * refuses); MH_E_STATE (started or adopted before); -EAGAIN (no more threads to be had; it may be started
+/* Start a thread that calls `thread->run(thread)`. 0; -EINVAL (no run, a flag that is none, or a stack size that the
+ * system refuses); MH_E_STATE (started or adopted before); -EAGAIN (no more threads to be had; it may be started
  * later). A thread that leaves `run` by pthread_exit() ends like any other, with exit code -ECANCELED.
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: the thread's stack | death:
  * nothing shared */

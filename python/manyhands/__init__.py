@@ -30,6 +30,7 @@ from manyhands.errors import (
 if TYPE_CHECKING:
     from manyhands._impl import CancelToken, checkpoint, shield
     from manyhands._impl.dump import dump
+    from manyhands._impl.observe import observe
     from manyhands.advise import compare
     from manyhands.futures import WorkerDiedError
 
@@ -51,6 +52,7 @@ __all__ = [
     "dump",
     "install",
     "installed",
+    "observe",
     "shield",
     "uninstall",
 ]
@@ -62,6 +64,7 @@ _LAZY = {
     "checkpoint": "manyhands._impl",
     "compare": "manyhands.advise",
     "dump": "manyhands._impl.dump",
+    "observe": "manyhands._impl.observe",
     "shield": "manyhands._impl",
 }
 

@@ -38,11 +38,12 @@ def set_module(std_name: str, ours: str, *objects: Any) -> None:
 
 
 if available and hasattr(core, "checkpoint"):
-    CancelToken = core.CancelToken
+    from manyhands._core import CancelToken as CancelToken
+
     checkpoint = core.checkpoint
     shield = core.shield
 else:
-    from manyhands._impl.no_core import CancelToken
+    from manyhands._impl.no_core import CancelToken as CancelToken  # type: ignore[assignment]
 
     def checkpoint() -> None:
         """Park here while a pause of the calling thread is asked for. Without the core nothing can be asked for."""

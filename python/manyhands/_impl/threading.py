@@ -121,7 +121,7 @@ class Thread(_StdThread):
     def _bootstrap(self) -> None:
         """The whole life of the thread, in the thread itself."""
         control = self._control
-        control.adopt()
+        control.adopt(self._name)  # type: ignore[attr-defined]
         # The standard library calls self.run() and drops what it returns.
         own = self.__dict__.get("run")
         self.__dict__["run"] = functools.partial(self._run_and_keep, self.run)

@@ -8,6 +8,7 @@ round k of one engine and round k of another saw the same machine.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from manyhands.advise.model import Facts, Report, Row, Sample, Span
 from manyhands.advise.pilot import CHUNK_SECONDS, Pilot, cpu_share, describe_failures
 from manyhands.advise.progress import Progress
 from manyhands.advise.target import Target, locks_used
+from manyhands.advise.watch import living, watched
 
 PILOT_SHARE = 0.15
 ROUNDS_WANTED = 8
@@ -183,9 +185,11 @@ class Measurement:
         if number < 0:
             self.meter.begin()
         try:
+            others = living()
             start = engine.start()
             busy = busy_seconds()
-            outcome = engine.run(items, chunk, self._tick(f"{words}, {row.name}"))
+            with watched(row, others) if number < 0 else contextlib.nullcontext():
+                outcome = engine.run(items, chunk, self._tick(f"{words}, {row.name}"))
             outcome.others = _others(busy, busy_seconds(), outcome)
             failures = [failure for part in outcome.chunks for failure in part.failures]
             if failures:

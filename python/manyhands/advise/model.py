@@ -55,6 +55,8 @@ class Row:
     timeline_length: float = 0.0
     failure: str | None = None
     executor: str = ""
+    seen: dict[str, float] | None = None
+    """Threads only: the shares of the workers' time in which they were seen running Python, C, or waiting."""
 
     @property
     def name(self) -> str:

@@ -37,6 +37,10 @@ SHORTEST_FOR_LOAD = 0.5
 """Seconds of measuring below which the kernel's ticks are too coarse to tell of other programs."""
 HANDED_OVER_EASILY = 0.001
 """Calls of this length take far longer than handing them over, on any engine."""
+SEEN_WAITING = 0.2
+"""Share of the threads' time above which what they were seen waiting for is the reason."""
+SEEN_LEAST = 0.05
+"""Shares below this are not told."""
 SHORTFALL = 1.15
 """An overhead of this share of a call's own time is called the reason."""
 
@@ -66,6 +70,12 @@ class _Case:
     def gil_free(self) -> bool:
         """Known not to hold the GIL (which is not the same as not known to hold it)."""
         return self.facts.gil_share is not None and not self.holds_gil
+
+    @property
+    def queues_for_gil(self) -> bool:
+        """The threads were seen waiting for the GIL, and more than for locks."""
+        seen = self.threads.seen if self.threads is not None else None
+        return seen is not None and seen["gil"] > max(SEEN_WAITING, seen["lock"])
 
     @property
     def cores(self) -> int:
@@ -102,7 +112,8 @@ def judge(report: Report) -> Verdict:
         compare_pairs(threads.walls, processes.walls) if threads and processes else None,
     )
     verdict = _suspect(case) or _different(case) or _decide(case)
-    return dataclasses.replace(verdict, warnings=verdict.warnings + _warnings(case))
+    reason = f"{verdict.reason} {_seen(case)}".rstrip()
+    return dataclasses.replace(verdict, reason=reason, warnings=verdict.warnings + _warnings(case))
 
 
 def speed_limit(facts: Facts, workers: int, cores: int) -> float:
@@ -171,9 +182,30 @@ def _processes_clearly_better(case: _Case) -> bool:
 
 def _takes_turns(case: _Case) -> bool:
     """Processes overlap and threads do not, and it is not the GIL that the threads queue for."""
-    if case.t is None or (case.t.faster and case.t.value >= WORTHWHILE):
+    if case.t is None or (case.t.faster and case.t.value >= WORTHWHILE) or case.queues_for_gil:
         return False
     return case.gil_free or (case.waits and not case.holds_gil)
+
+
+_DOING = {
+    "python": "ran Python",
+    "c": "ran C without the GIL",
+    "gil": "waited for the GIL",
+    "lock": "waited for a lock or for work",
+    "outside": "waited for the outside",
+}
+
+
+def _seen(case: _Case) -> str:
+    """What the threads were seen doing, the most first."""
+    seen = case.threads.seen if case.threads is not None else None
+    told = sorted(
+        ((share, name) for name, share in (seen or {}).items() if share >= SEEN_LEAST), reverse=True
+    )
+    parts = [f"{_DOING[name]} {share:.0%}" for share, name in told]
+    if not parts:
+        return ""
+    return f"Seen from outside, the threads {' and '.join([', '.join(parts[:-1])] * bool(parts[1:]) + parts[-1:])}."
 
 
 def _times(ratio: Ratio | None) -> str:
@@ -237,7 +269,7 @@ def _processes(case: _Case, t_gains: bool) -> Verdict:
     elif t_gains:
         reason = f"Threads give {_times(case.t)} only"
         reason += ": part of the work holds the GIL." if case.report.machine.gil else "."
-    elif case.holds_gil:
+    elif case.holds_gil or case.queues_for_gil:
         reason = "Python code holds the GIL, so threads take turns."
     else:
         reason = f"Threads do not overlap here ({_times(case.t)})."

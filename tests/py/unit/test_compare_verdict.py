@@ -302,3 +302,36 @@ def test_rounds_are_kept_where_all_are_crowded():
     made = report(row("serial", 1, 1.0, 1.0, others=1.0), cpu_share=1.0, gil_share=1.0)
     leave_out_crowded(made)
     assert len(made.rows[0].samples) == 8 and not made.notes
+
+
+def seen_at_work(**shares):
+    """A report of Python work, with what its threads were seen doing."""
+    made = report(
+        row("serial", 1, 2.0, 2.0),
+        row("threads", 2, 2.02, 2.0),
+        row("processes", 2, 1.05, 2.1),
+        cpu_share=1.0,
+        gil_share=0.98,
+    )
+    made.rows[1].seen = dict.fromkeys(("python", "c", "gil", "lock", "outside"), 0.0) | shares
+    return made
+
+
+def test_the_verdict_says_what_the_threads_were_seen_doing():
+    verdict = judge(seen_at_work(gil=0.5, python=0.47, lock=0.03))
+    assert "Seen from outside, the threads waited for the GIL 50% and ran Python 47%." in verdict.reason
+    verdict = judge(seen_at_work(gil=0.5, python=0.4, c=0.1))
+    assert (
+        "the threads waited for the GIL 50%, ran Python 40% and ran C without the GIL 10%." in verdict.reason
+    )
+    assert "Seen" not in judge(seen_at_work()).reason
+
+
+def test_who_was_seen_waiting_for_the_gil_does_not_wait_for_a_lock():
+    """Many short calls into C: the probe found the GIL free, and the threads queue for it all the same."""
+    made = seen_at_work(gil=0.6, c=0.3, python=0.1)
+    made.facts = dataclasses.replace(made.facts, gil_share=0.1)
+    verdict = judge(made)
+    assert verdict.choice == "processes" and "holds the GIL" in verdict.reason
+    made.rows[1].seen = None
+    assert judge(made).choice == "processes-if-unshared"

@@ -358,6 +358,19 @@ def cancel_token() -> None:
         core.Event().wait(cancel=MARK)
 
 
+@row("Sampler: __new__ start stop read")
+def sampler() -> None:
+    made = core.Sampler(0.0005)
+    assert made.read() == []
+    made.start()
+    while not made.read():
+        pass
+    made.stop()
+    assert made.read()
+    failing(made.start)
+    failing(core.Sampler, MARK)
+
+
 @row("Shield: __enter__ __exit__")
 def shield() -> None:
     with core.shield():

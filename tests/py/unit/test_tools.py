@@ -190,7 +190,7 @@ def test_exported_names_are_read_from_a_library(tool, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "    PyThreadState *t = _PyThreadState_UncheckedGet();",
+        "    PyThreadState *t = _PyThreadState_Prealloc();",
         "    int held = PyGILState_Check();",
         "static PyObject *cache;",
         "static PyObject *cache = NULL;",

@@ -36,6 +36,7 @@ def _row(report: Report, row: Row) -> dict[str, Any]:
         "start_s": stats.median([sample.start for sample in row.samples]),
         "bytes_moved": row.bytes_moved,
         "equal": row.equal,
+        "seen": row.seen,
         "failure": row.failure,
         "left_out": [dataclasses.asdict(sample) for sample in row.left_out],
         "samples": [dataclasses.asdict(sample) for sample in row.samples],
