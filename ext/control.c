@@ -368,8 +368,8 @@ static PyObject *control_join(ext_control *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     int rc = mh_thread_join(&self->thread, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && ext_wait_is_hopeless(until)) {
-        return NULL;
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE && ext_wait_is_hopeless(EXT_FOREVER)) {
+        return NULL; /* whatever the time limit: it will not run again */
     }
     if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
         rc = ext_wait((PyObject *) self, wait_for_end, &self->thread, until);

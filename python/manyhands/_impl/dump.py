@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TextIO
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
 
-__all__ = ["Wait", "describe", "dump", "held", "stack_of", "waits"]
+__all__ = ["Wait", "describe", "dump", "held", "report", "stack_of", "waits"]
 
 std: Any = stdlib_of("threading")
 
@@ -98,9 +98,13 @@ def dump(file: TextIO | None = None) -> None:
     Any thread may call it, and a signal handler of Python. It stops nobody: what it says of running threads is out of
     date when you read it. In a forked child it tells of the child's threads.
     """
+    (sys.stderr if file is None else file).write(report(sys._getframe(1)))
+
+
+def report(here: Any) -> str:
+    """The text of `dump()`. `here` is the frame of the calling thread to begin at."""
     found = waits()
     names = _names(found)
-    frames = sys._current_frames()
+    frames = sys._current_frames() | {std.get_ident(): here}
     locks = held()
-    text = "\n".join(_report(ident, frame, found, locks, names) for ident, frame in frames.items())
-    (sys.stderr if file is None else file).write(text)
+    return "\n".join(_report(ident, frame, found, locks, names) for ident, frame in frames.items())

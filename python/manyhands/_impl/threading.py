@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core, deadlock, set_module, strict
 from manyhands._impl.cleanup import marks
+from manyhands._impl.dump_request import listen
 from manyhands.errors import ThreadExit
 
 __all__ = [
@@ -37,6 +38,8 @@ std: Any = stdlib_of("threading")
 core._bind("BrokenBarrierError", std.BrokenBarrierError)
 deadlock.bind()
 core._bind("marks", marks)
+if not strict:
+    listen()  # for `python -m manyhands dump PID`
 
 Barrier = core.Barrier
 BoundedSemaphore = core.BoundedSemaphore

@@ -16,6 +16,10 @@ COMMANDS = {
         "manyhands.cli.compare",
         "threads or processes? measure it, on your function or on four built-in jobs",
     ),
+    "dump": (
+        "manyhands.cli.dump",
+        "what every thread of a running program is doing: stack, locks held, locks waited for",
+    ),
     "run": ("manyhands.cli.run", "run an unmodified program with manyhands in place of the standard library"),
     "status": (
         "manyhands.cli.status",

@@ -30,9 +30,11 @@ def run(options: argparse.Namespace) -> int:
     if not program or (program[0] in ("-m", "-c") and len(program) < 2):
         print("manyhands run: nothing to run; give a SCRIPT, -m MODULE or -c CODE", file=sys.stderr)
         return 2
+    from manyhands._impl.dump_request import listen
     from manyhands._substitute import install
 
     install()
+    listen()
     if program[0] == "-m":
         return _guarded(_run_module, program[1], program[2:])
     if program[0] == "-c":
