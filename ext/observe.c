@@ -75,7 +75,7 @@ static bool is_attached(const PyThreadState *at, const PyThreadState *copy)
 
 static bool is_near(uintptr_t address, uintptr_t other)
 {
-    return other != 0 && address - other + GIL_REACH < 2 * GIL_REACH;
+    return other != 0 && address + GIL_REACH - other < GIL_REACH + GIL_REACH;
 }
 
 static enum doing doing_detached(const sampler *s, const mh_look *look)
@@ -104,6 +104,15 @@ static enum doing doing(const sampler *s, PyThreadState *at, PyThreadState *copy
 
 /* ---- the records --------------------------------------------------------------------------------------------- */
 
+/* A thread gives itself its name, which may be after it was first seen: asked for again, ever more rarely. */
+static void learn_name(seen_thread *one)
+{
+    bool due = (one->samples & (one->samples - 1)) == 0; /* 0, 1, 2, 4, ... */
+    if (due && mh_thread_name_of(one->id, one->name) < 0 && one->samples == 0) {
+        one->name[0] = 0;
+    }
+}
+
 static seen_thread *add_seen(sampler *s, PyThreadState *at, const PyThreadState *copy, mh_deadline now)
 {
     if (s->count == s->room) {
@@ -120,9 +129,7 @@ static seen_thread *add_seen(sampler *s, PyThreadState *at, const PyThreadState 
         (seen_thread){.state = at, .ident = copy->thread_id, .id = (int) copy->native_thread_id, .last = now};
     (void) mh_look_at(made->id, &made->look);
     made->cpu_before = made->look.cpu;
-    if (mh_thread_name_of(made->id, made->name) < 0) {
-        made->name[0] = 0;
-    }
+    learn_name(made);
     return made;
 }
 
@@ -152,6 +159,7 @@ static void note(sampler *s, PyThreadState *at, PyThreadState *copy)
     one->ns[doing(s, at, copy, &one->look)] += now - one->last;
     one->last = now;
     one->samples++;
+    learn_name(one);
 }
 
 static void look_round(sampler *s)

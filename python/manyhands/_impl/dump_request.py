@@ -129,10 +129,10 @@ def _told(pid: int, process: int, catches: bool) -> Any:
     if SIGNAL is not None and catches and _is_python(pid):
         signal.pidfd_send_signal(process, SIGNAL)
         yield
-    elif _is_python(pid) and hasattr(sys, "remote_exec"):
+    elif _is_python(pid) and (execute := getattr(sys, "remote_exec", None)) is not None:
         with _script() as script:
             try:
-                sys.remote_exec(pid, script)
+                execute(pid, script)
             except (OSError, RuntimeError) as error:
                 raise Refused(f"process {pid} does not listen, and cannot be made to: {error}") from None
             yield
