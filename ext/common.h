@@ -241,6 +241,17 @@ static inline mh_cancel *ext_token(const ext_waiting *waiting)
     return waiting == NULL ? NULL : waiting->cancel;
 }
 
+/* Around the wake of a sleeper, which will want the GIL: `kept = ext_wake_begin(self); wake; ext_wake_end(kept);`. Between the two
+ * the caller is detached where its threads have been taking turns (it woke, then waited, and so on): the one that is woken
+ * then finds the GIL free. Otherwise it stays attached. What others may look at must be complete before. */
+PyThreadState *ext_wake_begin(PyObject *what);
+static inline void ext_wake_end(PyThreadState *kept)
+{
+    if (kept != NULL) {
+        PyEval_RestoreThread(kept);
+    }
+}
+
 void ext_attach(ext_waiting *waiting);
 void ext_detach(ext_waiting *waiting);
 

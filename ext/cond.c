@@ -316,29 +316,35 @@ static int check_owned(ext_cond *self, const char *complaint)
 struct sleeper {
     mh_cond *cond;
     mh_cond_ticket *ticket;
+    ext_word *due;
+    bool begun;
 };
 
 static int commit(void *arg, mh_deadline deadline, ext_waiting *waiting)
 {
     struct sleeper *sleeper = arg;
+    sleeper->begun = true;
+    ext_wake_due(sleeper->due);
     return mh_cond_commit(sleeper->cond, sleeper->ticket, deadline, waiting->cancel);
 }
 
-int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, ext_until until)
+int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, ext_until until, ext_word *due)
 {
-    struct sleeper sleeper = {cond, ticket};
-    if (ext_wait_is_hopeless(until)) {
+    struct sleeper sleeper = {.cond = cond, .ticket = ticket, .due = due};
+    int rc = ext_wait_is_hopeless(until) ? EXT_RAISED : ext_wait(self, commit, &sleeper, until);
+    if (!sleeper.begun) { /* the thread is to end, say: it must not stay in line */
         mh_cond_forget(cond, ticket);
-        return EXT_RAISED;
+        ext_wake_due(due);
     }
-    return ext_wait(self, commit, &sleeper, until);
+    return rc;
 }
 
 static int wait_with_lock(ext_cond *self, mh_cond_ticket *ticket, ext_until until)
 {
     ext_lock *lock = LOCK(self);
-    ext_lock_drop(lock);
-    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until);
+    ext_word *due;
+    (void) ext_lock_drop_owing(lock, &due);
+    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until, due);
     rc = ext_take_lock((PyObject *) self, &lock->lock) < 0 ? EXT_RAISED : rc;
     ext_held_take(&lock->held, (PyObject *) lock);
     return rc;
@@ -347,8 +353,9 @@ static int wait_with_lock(ext_cond *self, mh_cond_ticket *ticket, ext_until unti
 static int wait_with_rlock(ext_cond *self, mh_cond_ticket *ticket, ext_until until)
 {
     ext_rlock *lock = RLOCK(self);
-    unsigned long depth = ext_rlock_leave(lock);
-    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until);
+    ext_word *due;
+    unsigned long depth = ext_rlock_leave(lock, &due);
+    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until, due);
     return ext_rlock_return((PyObject *) self, lock, depth) < 0 ? EXT_RAISED : rc;
 }
 
@@ -359,7 +366,7 @@ static int wait_with_methods(ext_cond *self, mh_cond_ticket *ticket, ext_until u
         mh_cond_forget(&self->cond, ticket);
         return EXT_RAISED;
     }
-    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until);
+    int rc = ext_cond_sleep((PyObject *) self, &self->cond, ticket, until, NULL);
     PyObject *error = ext_error_take();
     PyObject *done = PyObject_CallMethod((PyObject *) self, "_acquire_restore", "(O)", saved);
     Py_DECREF(saved);
@@ -470,6 +477,20 @@ static PyObject *cond_wait_for(ext_cond *self, PyObject *const *args, Py_ssize_t
 
 /* ---- notifying ----------------------------------------------------------------------------------------------- */
 
+/* One waiter, whose lock is ours: it is woken when the lock is released. False: nothing was done. */
+static bool notify_at_release(ext_cond *self, uint32_t count)
+{
+    ext_due *due = self->kind == EXT_COND_LOCK    ? &LOCK(self)->due
+                   : self->kind == EXT_COND_RLOCK ? &RLOCK(self)->due
+                                                  : NULL;
+    if (count != 1 || due == NULL || atomic_load_explicit(due, memory_order_relaxed) != NULL) {
+        return false;
+    }
+    ext_word *before = atomic_exchange(due, mh_cond_notify_later(&self->cond));
+    ext_wake_due(before); /* without a GIL, of two at once */
+    return true;
+}
+
 static int notify(ext_cond *self, uint32_t count)
 {
     if (check_owned(self, "cannot notify on un-acquired lock") < 0) {
@@ -477,7 +498,7 @@ static int notify(ext_cond *self, uint32_t count)
     }
     if (count == UINT32_MAX) {
         mh_cond_notify_all(&self->cond);
-    } else if (count != 0 && mh_cond_waiting(&self->cond) != 0) {
+    } else if (count != 0 && mh_cond_waiting(&self->cond) != 0 && !notify_at_release(self, count)) {
         mh_cond_notify(&self->cond, count);
     }
     return 0;

@@ -81,7 +81,13 @@ static PyObject *event_set(ext_event *self, PyObject *unused)
         Py_RETURN_NONE;
     }
 #endif
-    mh_event_set(&self->event);
+    if (mh_event_has_waiters(&self->event)) {
+        PyThreadState *kept = ext_wake_begin((PyObject *) self);
+        mh_event_set(&self->event);
+        ext_wake_end(kept);
+    } else {
+        mh_event_set(&self->event);
+    }
     Py_RETURN_NONE;
 }
 

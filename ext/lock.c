@@ -7,6 +7,7 @@ PyObject *ext_lock_new(ext_state *state)
     if (self != NULL) {
         mh_lock_init(&self->lock, MH_PRIVATE);
         self->held = (ext_held){0};
+        atomic_init(&self->due, NULL);
         self->weakrefs = NULL;
     }
     return (PyObject *) self;
@@ -76,10 +77,25 @@ PyObject *ext_lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs
     Py_RETURN_TRUE;
 }
 
+static int release(ext_lock *self)
+{
+    ext_held_give(&self->held);
+    ext_word *due = ext_take_due(&self->due);
+    if (due == NULL && !mh_lock_has_waiters(&self->lock)) {
+        return mh_lock_try_release(&self->lock);
+    }
+    PyThreadState *kept = ext_wake_begin((PyObject *) self);
+    int rc = mh_lock_try_release(&self->lock);
+    ext_wake_due(due);
+    ext_wake_end(kept);
+    return rc;
+}
+
 PyObject *ext_lock_release(PyObject *op, PyObject *unused)
 {
     (void) unused;
-    if (ext_lock_drop((ext_lock *) op) < 0) {
+    int rc = release((ext_lock *) op);
+    if (rc < 0) {
         PyErr_SetString(PyExc_RuntimeError, "release unlocked lock");
         return NULL;
     }
@@ -108,6 +124,7 @@ static PyObject *lock_at_fork_reinit(ext_lock *self, PyObject *unused)
 {
     (void) unused;
     ext_held_give(&self->held);
+    (void) ext_take_due(&self->due);
     mh_lock_init(&self->lock, MH_PRIVATE);
     Py_RETURN_NONE;
 }

@@ -7,10 +7,16 @@
 #include "manyhands/cond.h"
 #include "manyhands/lock.h"
 
+/* What a notified waiter sleeps on. The wake waits for the release of the lock that the waiter needs, at which it is due: it
+ * would only run into the lock before. Set by notify(), taken by whoever releases. */
+typedef MH_ATOMIC(uint32_t) ext_word;
+typedef _Atomic(ext_word *) ext_due;
+
 typedef struct ext_lock {
     PyObject_HEAD
     mh_lock lock;
     ext_held held;
+    ext_due due;
     PyObject *weakrefs;
 } ext_lock;
 
@@ -22,6 +28,7 @@ typedef struct ext_rlock {
     atomic_ulong owner;  /* 0: none. Written by the owner only */
     unsigned long depth; /* the owner's alone */
     ext_held held;
+    ext_due due;
     PyObject *weakrefs;
 } ext_rlock;
 
@@ -63,23 +70,46 @@ static inline bool ext_rlock_owned(const ext_rlock *self)
 /* The waiter of every wait for a private mh_lock: by it the list of waits knows a lock (blocked.h). */
 int ext_wait_for_lock(void *lock, mh_deadline deadline, ext_waiting *waiting);
 
-/* Let go of a Lock; -EPERM where it is not locked. */
-static inline int ext_lock_drop(ext_lock *self)
+/* The wake that is due; NULL: none. */
+static inline ext_word *ext_take_due(ext_due *due)
+{
+    return atomic_load_explicit(due, memory_order_relaxed) == NULL ? NULL : atomic_exchange(due, NULL);
+}
+
+static inline void ext_wake_due(ext_word *word)
+{
+    if (word != NULL) {
+        mh_wake(word, 1, MH_PRIVATE);
+    }
+}
+
+/* Let go of a Lock; -EPERM where it is not locked. `due`: the wake that the caller owes. */
+static inline int ext_lock_drop_owing(ext_lock *self, ext_word **due)
 {
     ext_held_give(&self->held);
+    *due = ext_take_due(&self->due);
     return mh_lock_try_release(&self->lock);
+}
+
+static inline int ext_lock_drop(ext_lock *self)
+{
+    ext_word *due;
+    int rc = ext_lock_drop_owing(self, &due);
+    ext_wake_due(due);
+    return rc;
 }
 
 /* Take a lock whatever signals come; 0, or EXT_RAISED: held all the same, and a handler's exception is set. `self` is the
  * object on whose behalf. */
 int ext_take_lock(PyObject *self, mh_lock *lock);
 
-/* Let go of every level of an RLock that the caller owns; take it back as deep, result as ext_take_lock(). */
-unsigned long ext_rlock_leave(ext_rlock *self);
+/* Let go of every level of an RLock that the caller owns, who then owes the wake; take it back as deep, result as
+ * ext_take_lock(). */
+unsigned long ext_rlock_leave(ext_rlock *self, ext_word **due);
 int ext_rlock_return(PyObject *self, ext_rlock *lock, unsigned long depth);
 
-/* Wait in `cond` between mh_cond_prepare() (while the condition's lock is held; then release it) and the notification.
- * 0 notified, -ETIMEDOUT, EXT_RAISED. */
-int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, ext_until until);
+/* Wait in `cond` between mh_cond_prepare() (while the condition's lock is held; then release it) and the notification. `due`: a
+ * wake that is owed, for when the GIL is free; or NULL. 0 notified, -ETIMEDOUT, EXT_RAISED. */
+int ext_cond_sleep(PyObject *self, mh_cond *cond, mh_cond_ticket *ticket, ext_until until, ext_word *due);
 
 #endif

@@ -41,10 +41,18 @@ static inline void leave(ext_queue *self, int held)
     }
 }
 
-static inline void notify(ext_cond *cond)
+/* Leave, and wake one who waits in `cond`. Where the mutex is held it is woken before: it cannot go on yet. */
+static inline void leave_and_notify(ext_queue *self, int held, ext_cond *cond)
 {
-    if (mh_cond_waiting(&cond->cond) != 0) {
+    bool wanted = mh_cond_waiting(&cond->cond) != 0;
+    if (wanted && held > 0) {
         mh_cond_notify(&cond->cond, 1);
+    }
+    leave(self, held);
+    if (wanted && held == 0) {
+        PyThreadState *kept = ext_wake_begin((PyObject *) self);
+        mh_cond_notify(&cond->cond, 1);
+        ext_wake_end(kept);
     }
 }
 
@@ -57,7 +65,7 @@ static int sleep_on(ext_queue *self, ext_cond *cond, ext_until until, int *held)
         return ext_raise_code((PyObject *) self, rc);
     }
     leave(self, *held);
-    rc = ext_cond_sleep((PyObject *) self, &cond->cond, &ticket, until);
+    rc = ext_cond_sleep((PyObject *) self, &cond->cond, &ticket, until, NULL);
     *held = !needless(self);
     if (!*held) {
         return rc;
@@ -112,12 +120,13 @@ static PyObject *put(ext_queue *self, PyObject *item, ext_until until)
     if (rc == 0) {
         rc = ext_queue_put(self, item);
     }
-    if (rc == 0) {
-        self->unfinished++;
-        notify(self->not_empty);
+    if (rc < 0) {
+        leave(self, held);
+        return NULL;
     }
-    leave(self, held);
-    return rc < 0 ? NULL : Py_NewRef(Py_None);
+    self->unfinished++;
+    leave_and_notify(self, held, self->not_empty);
+    Py_RETURN_NONE;
 }
 
 /* Wait while the queue is empty. Entered before and after. */
@@ -155,9 +164,10 @@ static PyObject *get(ext_queue *self, ext_until until)
         item = ext_queue_get(self);
     }
     if (item != NULL) {
-        notify(self->not_full);
+        leave_and_notify(self, held, self->not_full);
+    } else {
+        leave(self, held);
     }
-    leave(self, held);
     return item;
 }
 

@@ -57,11 +57,13 @@ static void own(ext_rlock *self, unsigned long owner, unsigned long depth)
     atomic_store_explicit(&self->owner, owner, memory_order_relaxed);
 }
 
-static void let_go(ext_rlock *self)
+static ext_word *let_go(ext_rlock *self)
 {
     own(self, 0, 0);
     ext_held_give(&self->held);
+    ext_word *due = ext_take_due(&self->due);
     mh_lock_try_release(&self->lock);
+    return due;
 }
 
 static int enter_again(ext_rlock *self)
@@ -114,15 +116,20 @@ PyObject *ext_rlock_release(PyObject *op, PyObject *unused)
         return not_owned();
     }
     if (--self->depth == 0) {
-        let_go(self);
+        ext_word *due = let_go(self);
+        if (due != NULL) {
+            PyThreadState *kept = ext_wake_begin(op);
+            ext_wake_due(due);
+            ext_wake_end(kept);
+        }
     }
     Py_RETURN_NONE;
 }
 
-unsigned long ext_rlock_leave(ext_rlock *self)
+unsigned long ext_rlock_leave(ext_rlock *self, ext_word **due)
 {
     unsigned long depth = self->depth;
-    let_go(self);
+    *due = let_go(self);
     return depth;
 }
 
@@ -172,7 +179,9 @@ static PyObject *rlock_release_save(ext_rlock *self, PyObject *unused)
         return not_owned();
     }
     unsigned long owner = atomic_load_explicit(&self->owner, memory_order_relaxed);
-    unsigned long depth = ext_rlock_leave(self);
+    ext_word *due;
+    unsigned long depth = ext_rlock_leave(self, &due);
+    ext_wake_due(due);
     return Py_BuildValue("kk", depth, owner);
 }
 
@@ -197,6 +206,7 @@ static PyObject *rlock_at_fork_reinit(ext_rlock *self, PyObject *unused)
 {
     (void) unused;
     ext_held_give(&self->held);
+    (void) ext_take_due(&self->due);
     mh_lock_init(&self->lock, MH_PRIVATE);
     own(self, 0, 0);
     Py_RETURN_NONE;

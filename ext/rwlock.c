@@ -105,11 +105,16 @@ static int wait_to_write(void *lock, mh_deadline deadline, ext_waiting *waiting)
     return mh_rwlock_acquire_write(lock, deadline, waiting->cancel);
 }
 
-static PyObject *refused(ext_rwlock *self, int rc, bool write)
+static PyObject *refused(ext_rwlock *self, int rc)
 {
-    if (rc == -EDEADLK) {
-        PyErr_SetString(PyExc_RuntimeError, write ? "the calling thread already holds this lock"
-                                                  : "the calling thread holds this lock for writing");
+    bool writes = mh_rwlock_writer(&self->lock) == (int) PyThread_get_thread_native_id();
+    if (rc == -EDEADLK && writes) {
+        PyErr_SetString(PyExc_RuntimeError, "the calling thread writes already: an RWLock is not recursive");
+    } else if (rc == -EDEADLK) {
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "cannot upgrade: the calling thread reads, and two that do so would wait for each other; "
+            "release_read() first, or acquire_write() from the start");
     } else if (rc == MH_E_TOO_MANY) {
         PyErr_SetString(PyExc_RuntimeError, "too many readers at once");
     } else {
@@ -134,7 +139,7 @@ static PyObject *acquire(ext_rwlock *self, bool write, ext_until until)
     if (rc >= 0 || rc == -ETIMEDOUT || rc == EXT_RAISED) {
         return ext_waited(rc);
     }
-    return refused(self, rc, write);
+    return refused(self, rc);
 }
 
 static PyObject *release(ext_rwlock *self, bool write)

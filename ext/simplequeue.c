@@ -141,7 +141,7 @@ static PyObject *get(ext_simplequeue *self, ext_until until)
         if (last) {
             return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
         }
-        int rc = ext_cond_sleep((PyObject *) self, &self->cond, &ticket, until);
+        int rc = ext_cond_sleep((PyObject *) self, &self->cond, &ticket, until, NULL);
         if (rc == EXT_RAISED) {
             return NULL;
         }

@@ -146,6 +146,49 @@ static bool takes_signals(PyObject *self)
            (is_first_thread(state) || PyThread_get_thread_ident() == state->importer);
 }
 
+/* ---- threads that take turns --------------------------------------------------------------------------------- */
+
+/* A thread that is woken wants the GIL, which its waker has. If the waker goes on computing, it should keep it: a producer
+ * is not to be switched out at every item. If it is about to wait for the answer, it should have let it go before the wake:
+ * that saves the woken thread a second sleep, on the GIL. What a thread did last it is likely to do again. */
+#define TURNS_PROVEN 3 /* so often it waited after a wake */
+#define TURNS_TRUST \
+    16 /* so many wakes in a row are detached before that is proven anew: it may find its answers ready, and
+                          not wait at all */
+
+static _Thread_local struct {
+    unsigned char score, trusted;
+    bool woke;
+    PyObject *what; /* whose waiter it woke last; compared only */
+} turns;
+
+PyThreadState *ext_wake_begin(PyObject *what)
+{
+    turns.woke = true;
+    turns.what = what;
+    if (turns.score < TURNS_PROVEN) {
+        return NULL;
+    }
+    if (++turns.trusted > TURNS_TRUST) {
+        turns.trusted = 0;
+        turns.score = TURNS_PROVEN - 1;
+        return NULL;
+    }
+    return PyEval_SaveThread();
+}
+
+/* Who waits for the lock that it has just released competes for it, and does better to keep the GIL. */
+static void note_wait(PyObject *self, bool for_lock)
+{
+    bool competes = for_lock && turns.what == self;
+    if (turns.woke && !competes) {
+        turns.score = turns.score < TURNS_PROVEN ? (unsigned char) (turns.score + 1) : TURNS_PROVEN;
+    } else if (turns.score > 0) {
+        turns.score--;
+    }
+    turns.woke = false;
+}
+
 /* What keeps the wait from beginning; 0: nothing does. */
 static int before_wait(ext_waiting *waiting, const ext_blocked *blocked)
 {
@@ -164,6 +207,7 @@ static int run_waiter(PyObject *self, ext_waiting *waiting, ext_waiter waiter, v
                       mh_deadline deadline)
 {
     ext_blocked blocked;
+    note_wait(self, waiter == ext_wait_for_lock);
     ext_blocked_enter(&blocked, self, waiter == ext_wait_for_lock ? object : NULL, deadline);
     bool holding = ext_holding(); /* then it sleeps, but is not parked */
     int rc = before_wait(waiting, &blocked);

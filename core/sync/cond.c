@@ -517,6 +517,17 @@ void mh_cond_notify(mh_cond *cond, uint32_t count)
     }
 }
 
+MH_ATOMIC(uint32_t) *mh_cond_notify_later(mh_cond *cond)
+{
+    MH_ATOMIC(uint32_t) *word = NULL;
+    if (mh_load_acq(&cond->waiters) != 0) {
+        enter(cond);
+        word = notify_first(cond);
+        leave(cond);
+    }
+    return word;
+}
+
 void mh_cond_notify_all(mh_cond *cond)
 {
     mh_cond_notify(cond, UINT32_MAX);

@@ -50,6 +50,11 @@ int mh_event_is_set(const mh_event *event)
     return (mh_load_acq(&event->word) & SET) != 0; /* pairs with mh_event_set */
 }
 
+int mh_event_has_waiters(const mh_event *event)
+{
+    return (mh_load_rlx(&event->word) & WAITERS) != 0; /* a hint: nothing is ordered by it */
+}
+
 int mh_event_wait(mh_event *event, mh_deadline deadline, mh_cancel *cancel)
 {
     uint32_t word = mh_load_acq(&event->word); /* pairs with mh_event_set */

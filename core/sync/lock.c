@@ -191,6 +191,11 @@ void mh_lock_abandon(mh_lock *lock)
     }
 }
 
+int mh_lock_has_waiters(const mh_lock *lock)
+{
+    return (mh_load_rlx(&lock->word) & MH__LOCK_WAITERS) != 0; /* a hint: nothing is ordered by it */
+}
+
 int mh_lock_is_locked(const mh_lock *lock)
 {
     return (mh_load_acq(&lock->word) & MH__LOCK_OWNER) != 0; /* pairs with mh__lock_drop */

@@ -105,6 +105,13 @@ MH_API void mh_cond_forget(mh_cond *cond, mh_cond_ticket *ticket);
 MH_API void mh_cond_notify(mh_cond *cond, uint32_t count);
 MH_API void mh_cond_notify_all(mh_cond *cond);
 
+/* Notify the first who waits, as mh_cond_notify(cond, 1), but leave its wake to the caller: mh_wake(word, 1, flags) on
+ * the word that is returned, with the condition's flags, soon. For one who holds the lock and lets it go in a
+ * moment: the waiter could do nothing before. NULL: nobody waits.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits (but for the guard of the line) | allocs:
+ *   none | death: of the caller before the wake: shared waiters go on after a slice */
+MH_API MH_ATOMIC(uint32_t) *mh_cond_notify_later(mh_cond *cond);
+
 /* How many wait and have not been notified; of a shared condition it may count some who died.
  * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | allocs: none | death: may be counted */
 MH_API uint32_t mh_cond_waiting(const mh_cond *cond);

@@ -36,6 +36,11 @@ MH_API void mh_event_clear(mh_event *event);
  * nothing changes */
 MH_API int mh_event_is_set(const mh_event *event);
 
+/* 1 where somebody may be waiting for it. A hint, out of date when it is read.
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing changes */
+MH_API int mh_event_has_waiters(const mh_event *event);
+
 /* Wait until it is set. 0 (it is, or was meanwhile; acquire), -ETIMEDOUT, -ECANCELED, -EINTR.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death: nobody
  * owns an event; a dead waiter is not missed */

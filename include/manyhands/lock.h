@@ -71,6 +71,8 @@ MH_API void mh_lock_abandon(mh_lock *lock);
  * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: a
  * dead owner is named until another acquires */
 MH_API int mh_lock_is_locked(const mh_lock *lock);
+/* 1 where somebody may be waiting for it: a hint. */
+MH_API int mh_lock_has_waiters(const mh_lock *lock);
 MH_API int mh_lock_owner(const mh_lock *lock);
 
 /* Recursive lock: owned by one thread of one process, which may acquire it again. Shared: a thread that

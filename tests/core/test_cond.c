@@ -399,6 +399,22 @@ TEST(a_ticket_that_is_forgotten_passes_its_wake)
     }
 }
 
+TEST(a_wake_that_is_left_to_the_caller)
+{
+    mh_cond cond;
+    mh_cond_ticket first, second;
+    mh_cond_init(&cond, 0, MH_PRIVATE);
+    CHECK(mh_cond_notify_later(&cond) == NULL);
+    CHECK_EQ(mh_cond_prepare(&cond, &first), 0);
+    CHECK_EQ(mh_cond_prepare(&cond, &second), 0);
+    MH_ATOMIC(uint32_t) *word = mh_cond_notify_later(&cond);
+    CHECK(word == &first.word);
+    CHECK_EQ(mh_cond_waiting(&cond), 1);
+    mh_wake(word, 1, MH_PRIVATE); /* nobody sleeps there yet: it is notified all the same */
+    CHECK_EQ(mh_cond_commit(&cond, &first, MH_AT_ONCE, NULL), 0);
+    CHECK_EQ(mh_cond_commit(&cond, &second, MH_AT_ONCE, NULL), -ETIMEDOUT);
+}
+
 TEST(a_notify_before_commit_counts)
 {
     for (unsigned flags = 0; flags <= MH_PRIVATE; flags += MH_PRIVATE) {

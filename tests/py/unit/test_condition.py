@@ -318,3 +318,156 @@ def test_cycles_are_collected() -> None:
     del lock, condition
     gc.collect()
     assert reference() is None
+
+
+# ---- the wake of a notified waiter waits for the release of its lock
+
+
+def leave_with(condition: Any) -> None:
+    with condition:
+        condition.notify()
+
+
+def leave_by_release(condition: Any) -> None:
+    condition.acquire()
+    condition.notify()
+    condition.release()
+
+
+def leave_by_wait(condition: Any) -> None:
+    with condition:
+        condition.notify()
+        condition.wait(0.001)
+
+
+def leave_by_release_save(condition: Any) -> None:
+    condition.acquire()
+    condition.notify()
+    condition._acquire_restore(condition._release_save())
+    condition.release()
+
+
+def leave_twice(condition: Any) -> None:
+    """An RLock is free at the last release only."""
+    condition.acquire()
+    again = isinstance(condition._lock, type(ours.RLock())) and condition.acquire()
+    condition.notify()
+    condition.release()
+    if again:
+        condition.release()
+
+
+def leave_in_another_thread(condition: Any) -> None:
+    """Any thread may release a Lock; an RLock its owner only."""
+    condition.acquire()
+    condition.notify()
+    if isinstance(condition._lock, type(ours.RLock())):
+        condition.release()
+    else:
+        other = ours.Thread(target=condition.release)
+        other.start()
+        other.join(30)
+
+
+WAYS = [
+    leave_with,
+    leave_by_release,
+    leave_by_wait,
+    leave_by_release_save,
+    leave_twice,
+    leave_in_another_thread,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_a_notified_waiter_wakes_whichever_way_the_lock_is_released(kind: str, way: Any) -> None:
+    condition = ours.Condition(getattr(ours, kind)())
+    woken: list[bool] = []
+
+    def wait() -> None:
+        with condition:
+            woken.append(condition.wait())
+
+    for _ in range(20):
+        thread = ours.Thread(target=wait)
+        thread.start()
+        waiting(condition, 1)
+        way(condition)
+        thread.join(30)
+        assert not thread.is_alive(), "its wake was lost"
+    assert woken == [True] * 20
+
+
+def test_several_notifies_in_one_hold_wake_as_many() -> None:
+    condition = ours.Condition()
+    woken: list[int] = []
+
+    def wait(number: int) -> None:
+        with condition:
+            condition.wait()
+            woken.append(number)
+
+    threads = []
+    for number in range(5):
+        threads.append(ours.Thread(target=wait, args=(number,)))
+        threads[-1].start()
+        waiting(condition, number + 1)
+    with condition:
+        condition.notify()
+        condition.notify()
+        condition.notify(1)
+        assert len(condition._waiters) == 2 and woken == []
+    for thread in threads[:3]:
+        thread.join(30)
+    assert sorted(woken) == [0, 1, 2]
+    with condition:
+        condition.notify_all()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(woken) == [0, 1, 2, 3, 4]
+
+
+def test_a_notify_counts_though_the_time_is_up_before_the_release() -> None:
+    condition = ours.Condition()
+    came: list[bool] = []
+
+    def wait() -> None:
+        with condition:
+            came.append(condition.wait(0.05))
+
+    thread = ours.Thread(target=wait)
+    thread.start()
+    waiting(condition, 1)
+    with condition:
+        condition.notify()
+        time.sleep(0.1)
+    thread.join(30)
+    assert came == [True]
+
+
+def test_a_thread_that_is_to_end_leaves_the_line() -> None:
+    """It was asked again after its first ThreadExit, so that its next wait ends before it has begun."""
+    condition, caught = ours.Condition(), ours.Event()
+
+    def run() -> None:
+        try:
+            ours.Event().wait()
+        except SystemExit:
+            caught.set()
+        while not asked:
+            pass
+        with condition:
+            condition.wait()
+
+    asked: list[int] = []
+    thread = ours.Thread(target=run)
+    thread.start()
+    thread.terminate()
+    assert caught.wait(30)
+    thread.terminate()
+    asked.append(1)
+    thread.join(30)
+    assert thread.outcome == "terminated" and len(condition._waiters) == 0
+    with condition:
+        condition.notify_all()

@@ -133,3 +133,14 @@ def test_reinit_after_fork() -> None:
         lock._at_fork_reinit()
         os._exit(0 if lock.acquire_write(False) else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_an_upgrade_is_refused_with_what_to_do() -> None:
+    lock = RWLock()
+    with lock.read, pytest.raises(RuntimeError, match=r"cannot upgrade: .* release_read\(\) first"):
+        lock.acquire_write()
+    with lock.write:
+        for acquire in (lock.acquire_write, lock.acquire_read):
+            with pytest.raises(RuntimeError, match="writes already: an RWLock is not recursive"):
+                acquire()
+    assert lock.readers == 0 and not lock.writing
