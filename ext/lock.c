@@ -124,7 +124,7 @@ static PyObject *lock_at_fork_reinit(ext_lock *self, PyObject *unused)
 {
     (void) unused;
     ext_held_give(&self->held);
-    (void) ext_take_due(&self->due);
+    ext_wake_due(ext_take_due(&self->due)); /* where it is called in no child after all */
     mh_lock_init(&self->lock, MH_PRIVATE);
     Py_RETURN_NONE;
 }

@@ -206,7 +206,7 @@ static PyObject *rlock_at_fork_reinit(ext_rlock *self, PyObject *unused)
 {
     (void) unused;
     ext_held_give(&self->held);
-    (void) ext_take_due(&self->due);
+    ext_wake_due(ext_take_due(&self->due));
     mh_lock_init(&self->lock, MH_PRIVATE);
     own(self, 0, 0);
     Py_RETURN_NONE;

@@ -85,13 +85,16 @@ static PyObject *put(ext_simplequeue *self, PyObject *item)
 {
     ENTER(self);
     int rc = ext_ring_put(&self->ring, Py_NewRef(item));
-    if (rc == 0 && mh_cond_waiting(&self->cond) != 0) {
-        mh_cond_notify(&self->cond, 1);
-    }
+    bool wanted = rc == 0 && mh_cond_waiting(&self->cond) != 0;
     LEAVE(self);
     if (rc < 0) {
         Py_DECREF(item);
         return PyErr_NoMemory();
+    }
+    if (wanted) {
+        PyThreadState *kept = ext_wake_begin((PyObject *) self);
+        mh_cond_notify(&self->cond, 1);
+        ext_wake_end(kept);
     }
     Py_RETURN_NONE;
 }
