@@ -5,8 +5,8 @@
  * the GIL go), sleeps on a futex (the GIL's: it waits for the GIL; another: for a lock), or sleeps elsewhere.
  *
  * Thread states are read by mh_peek(): a thread may end, and its state be freed, at any moment, and a read through the kernel
- * then fails where a plain one would crash. The list is walked from its oldest state, the
- * first thread's, which lasts as long as the interpreter, towards newer ones. What a torn read brings is one wrong sample.
+ * then fails where a plain one would crash. The list is walked from its oldest state, the first thread's, which lasts as long
+ * as the interpreter, towards newer ones. What a torn read brings is one wrong sample.
  *
  * Where the GIL's futex lies is found by a thread that is made to wait for it. The pause between samples varies at random,
  * so that no rhythm of the program, or of the interpreter's own 5 ms, hides in it.
@@ -18,8 +18,8 @@
 #include "manyhands/thread.h"
 
 #define MOST_THREADS 4096 /* looked at in one round */
-#define GIL_REACH \
-    128 /* bytes around the futex that was found: a condition variable has several, and a mutex beside it */
+/* Bytes around the futex that was found: a condition variable has several, and a mutex beside it. */
+#define GIL_REACH 128
 
 enum doing { RUNS_PYTHON, RUNS_C, WAITS_GIL, WAITS_LOCK, WAITS_OUTSIDE, DOINGS };
 
@@ -238,7 +238,7 @@ static uintptr_t futex_of(int id)
     return 0;
 }
 
-/* The calling thread holds the GIL, and so the prober has to wait for it. */
+/* The calling thread holds the GIL, and so the prober has to wait for it. Shielded: it must not be parked with it. */
 static uintptr_t find_gil(void)
 {
 #ifdef Py_GIL_DISABLED
@@ -248,17 +248,21 @@ static uintptr_t find_gil(void)
     if (mh_thread_start(&one.thread) < 0) {
         return 0;
     }
+    mh_shield_enter();
     uintptr_t address = futex_of(mh_thread_id(&one.thread));
-    Py_BEGIN_ALLOW_THREADS end(&one.thread);
-    Py_END_ALLOW_THREADS return address;
+    PyThreadState *kept = PyEval_SaveThread();
+    end(&one.thread);
+    PyEval_RestoreThread(kept);
+    mh_shield_leave();
+    return address;
 #endif
 }
 
 static PyThreadState *oldest_state(void)
 {
-    PyThreadState *at = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-    for (PyThreadState *next = at; next != NULL; next = PyThreadState_Next(next)) {
-        at = next;
+    PyThreadState copy, *at = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    while (peek(at, &copy) && copy.next != NULL) {
+        at = copy.next;
     }
     return at;
 }

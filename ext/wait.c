@@ -150,11 +150,12 @@ static bool takes_signals(PyObject *self)
 
 /* A thread that is woken wants the GIL, which its waker has. If the waker goes on computing, it should keep it: a producer
  * is not to be switched out at every item. If it is about to wait for the answer, it should have let it go before the wake:
- * that saves the woken thread a second sleep, on the GIL. What a thread did last it is likely to do again. */
-#define TURNS_PROVEN 3 /* so often it waited after a wake */
-#define TURNS_TRUST \
-    16 /* so many wakes in a row are detached before that is proven anew: it may find its answers ready, and
-                          not wait at all */
+ * that saves the woken thread a second sleep, on the GIL. What a thread did last it is likely to do again.
+ *
+ * PROVEN: so often it waited after a wake. TRUST: after so many detached wakes in a row it is to be proven anew, since a
+ * thread that finds its answers ready does not wait at all. */
+#define TURNS_PROVEN 3
+#define TURNS_TRUST 16
 
 static _Thread_local struct {
     unsigned char score, trusted;

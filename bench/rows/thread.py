@@ -89,6 +89,28 @@ def barrier(side: Any) -> Any:
     return timed(side.threading.Barrier(1).wait)
 
 
+@row("thread/python-loop", "threading.Thread")
+def python_loop(side: Any) -> Any:
+    """Python code in a thread that could be paused and ended at any moment, while nobody asks for it."""
+
+    def run(n: int) -> float:
+        took: list[int] = []
+
+        def work() -> None:
+            total = 0
+            started = time.perf_counter_ns()
+            for i in range(n):
+                total += i
+            took.append(time.perf_counter_ns() - started)
+
+        thread = side.threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return took[0]
+
+    return run
+
+
 @row("thread/start-join", "threading.Thread")
 def start_join(side: Any) -> Any:
     Thread = side.threading.Thread

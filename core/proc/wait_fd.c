@@ -58,6 +58,10 @@ static mh_deadline slice_end(const struct mh__tls *tls, mh_deadline deadline, co
 int mh__wait_fd(int fd, mh_deadline deadline, mh_cancel *cancel)
 {
     struct mh__tls *tls = mh__tls();
+    if (deadline <= MH_AT_ONCE) { /* no wait: nothing parks here, and no hook runs */
+        int rc = mh_os_poll(fd, MH_OS_READABLE, MH_AT_ONCE);
+        return rc > 0 ? 0 : rc;
+    }
     for (;;) {
         if (cancel != NULL && mh_cancel_requested(cancel)) {
             return -ECANCELED;

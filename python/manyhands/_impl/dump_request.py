@@ -11,12 +11,15 @@ import contextlib
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Refused", "answer", "ask", "listen"]
 
 SIGNAL = signal.SIGRTMIN + 9 if hasattr(signal, "SIGRTMIN") else None
 PATIENCE = 5.0
+TOLD_AGAIN = 0.5
 
 
 class Refused(Exception):
@@ -77,6 +80,7 @@ def ask(pid: int, seconds: float) -> str:
     import socket
 
     process = _open(pid)
+    end = time.monotonic() + seconds
     try:
         inner, catches = _status(pid)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as inbox:
@@ -85,9 +89,12 @@ def ask(pid: int, seconds: float) -> str:
             except OSError:
                 raise Refused(f"another dump of process {pid} is under way") from None
             inbox.listen()
-            inbox.settimeout(seconds)
-            with _told(pid, process, catches):
-                return _read(inbox, pid, seconds)
+            with _teller(pid, process, catches) as tell:
+                return _read(inbox, pid, end, tell)
+    except (ProcessLookupError, FileNotFoundError):
+        raise Refused(f"process {pid} has ended") from None
+    except TimeoutError:
+        raise Refused(f"process {pid} did not answer within {seconds:g} s: {_why(pid)}") from None
     finally:
         os.close(process)
 
@@ -97,13 +104,12 @@ def _open(pid: int) -> int:
     try:
         if pid <= 0:
             raise ProcessLookupError
-        process = os.pidfd_open(pid)
         os.kill(pid, 0)
+        return os.pidfd_open(pid)
     except ProcessLookupError:
         raise Refused(f"there is no process {pid}") from None
     except PermissionError:
         raise Refused(f"process {pid} belongs to another user") from None
-    return process
 
 
 def _status(pid: int) -> tuple[int, bool]:
@@ -124,18 +130,18 @@ def _is_python(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _told(pid: int, process: int, catches: bool) -> Any:
-    """Tell the process to answer: by the signal, or, from 3.14 on, by code that it is made to run."""
-    if SIGNAL is not None and catches and _is_python(pid):
-        signal.pidfd_send_signal(process, SIGNAL)
-        yield
+def _teller(pid: int, process: int, catches: bool) -> Any:
+    """What tells the process to answer: a signal, or, from 3.14 on, code that it is made to run, once."""
+    number = SIGNAL if catches and _is_python(pid) else None
+    if number is not None:
+        yield lambda: signal.pidfd_send_signal(process, number)
     elif _is_python(pid) and (execute := getattr(sys, "remote_exec", None)) is not None:
         with _script() as script:
             try:
                 execute(pid, script)
             except (OSError, RuntimeError) as error:
                 raise Refused(f"process {pid} does not listen, and cannot be made to: {error}") from None
-            yield
+            yield lambda: None
     else:
         raise Refused(
             f"process {pid} does not listen: it is no Python program, or has not imported manyhands.threading "
@@ -158,20 +164,25 @@ def _script() -> Any:
         yield file.name
 
 
-def _read(inbox: Any, pid: int, seconds: float) -> str:
-    parts = []
-    try:
-        while True:
+def _read(inbox: Any, pid: int, end: float, tell: Callable[[], None]) -> str:
+    """Told again now and then: another thread of the process may take the signal, which then interrupts no sleep."""
+    while True:
+        tell()
+        with contextlib.suppress(TimeoutError):
+            inbox.settimeout(min(TOLD_AGAIN, max(0.001, end - time.monotonic())))
             connection, _ = inbox.accept()
             with connection:
-                if _peer(connection)[0] != pid:
-                    continue  # a stranger
-                connection.settimeout(PATIENCE)
-                while part := connection.recv(65536):
-                    parts.append(part)
-                break
-    except TimeoutError:
-        raise Refused(f"process {pid} did not answer within {seconds:g} s: {_why(pid)}") from None
+                if _peer(connection)[0] == pid:  # or else a stranger
+                    return _all_of(connection)
+        if time.monotonic() >= end:
+            raise TimeoutError
+
+
+def _all_of(connection: Any) -> str:
+    connection.settimeout(PATIENCE)
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
     return b"".join(parts).decode()
 
 

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pid", type=int, metavar="PID", help="the process")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=10.0,
         metavar="SECONDS",
         help="how long to wait for its answer (default: 10)",
@@ -21,6 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "The program must have imported manyhands.threading, as it has under `python -m manyhands run`; a program on "
         "Python 3.14 or newer need not, where this is the same version. It goes on as if nothing had happened."
     )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a time-out: give seconds, more than 0 and at most a day"
+        )
+    return seconds
 
 
 def run(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
@@ -175,7 +176,14 @@ def test_a_signal_handler_may_cancel() -> None:
     token = CancelToken()
     before = signal.signal(signal.SIGUSR1, lambda *_: token.cancel("signal"))
     try:
-        killer = std.Thread(target=lambda: (time.sleep(0.02), os.kill(os.getpid(), signal.SIGUSR1)))
+        main = std.get_ident()
+
+        def kill() -> None:
+            while main not in {wait.ident for wait in waits()}:
+                pass
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        killer = std.Thread(target=kill)
         killer.start()
         with pytest.raises(Cancelled, match="signal"):
             threading.Event().wait(30, cancel=token)
@@ -421,6 +429,33 @@ def stuffed() -> Callable[..., Any]:
             end.send(b"x" * 60000, **more)
 
     return send
+
+
+def test_join_at_once_never_parks_the_caller() -> None:
+    """It asks without letting the GIL go; parked there, nobody could resume it. It holds a lock, and so is pausing."""
+    process = child_process()
+    lock, held, asked = threading.Lock(), threading.Event(), list[int]()
+
+    def run() -> None:
+        with lock:
+            held.set()
+            while not asked:
+                pass
+            process.join(0)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert held.wait(30)
+    thread.pause(0)
+    asked.append(1)
+    while lock.locked():
+        time.sleep(0.001)
+    with contextlib.suppress(RuntimeError):  # it may have ended by now
+        thread.resume()
+    thread.join(30)
+    assert not thread.is_alive() and process.is_alive()
+    PIPES.pop()
+    process.kill(), process.join(), process.close()
 
 
 def child_process() -> Any:

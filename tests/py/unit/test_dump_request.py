@@ -126,6 +126,20 @@ def test_no_such_process() -> None:
     assert dump("x").returncode == 2  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_bad_time_outs(seconds: str) -> None:
+    done = dump(os.getpid(), "--timeout", seconds)
+    assert done.returncode == 2 and "--timeout" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_who_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    monkeypatch.setattr(dump_request, "_open", lambda pid: os.open("/dev/null", os.O_RDONLY))
+    with pytest.raises(dump_request.Refused, match="has ended"):
+        dump_request.ask(process.pid, 1)
+
+
 def test_a_stopped_process() -> None:
     with program("time.sleep(600)") as process:
         process.send_signal(signal.SIGSTOP)
@@ -136,6 +150,31 @@ def test_a_stopped_process() -> None:
         assert dump(process.pid).returncode == 0, (
             "and it answers again, after a request that nobody waits for any more"
         )
+
+
+def test_a_signal_that_another_thread_took() -> None:
+    """It interrupts no sleep of the main thread, which takes the next one."""
+    takes = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN + 9]);"
+    code = (
+        "import threading, time, signal, os\n"
+        f"{takes}\n"  # the other thread is started with it blocked, too, and unblocks it for itself
+        "def other():\n"
+        "    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGRTMIN + 9])\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(600)\n"
+        "threading.Thread(target=other, daemon=True).start()\n"
+        "def main_is_here():\n"
+        "    time.sleep(1)\n"
+        "    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGRTMIN + 9])\n"
+        "    time.sleep(600)\n"
+        "main_is_here()\n"
+    )
+    words = [sys.executable, "-m", "manyhands", "run", "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        done = dump(process.pid, "--timeout", "30")
+        process.kill()
+    assert done.returncode == 0 and "main_is_here" in done.stdout, done.stderr
 
 
 def test_one_at_a_time() -> None:

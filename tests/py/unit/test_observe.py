@@ -150,6 +150,30 @@ def threads_of_the_process() -> set[str]:
     return names
 
 
+def test_it_may_begin_in_a_thread_that_is_to_be_paused() -> None:
+    """Beginning looks for the GIL while it holds it; parked there, nobody could go on. It holds a lock: pausing."""
+    lock, held, asked = threading.Lock(), threading.Event(), list[int]()
+
+    def run() -> None:
+        with lock:
+            held.set()
+            while not asked:
+                pass
+            manyhands.observe().start().stop()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert held.wait(30)
+    thread.pause(0)
+    asked.append(1)
+    while lock.locked():
+        time.sleep(0.001)
+    with contextlib.suppress(RuntimeError):  # it may have ended by now
+        thread.resume()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def test_no_thread_stays() -> None:
     seen = manyhands.observe().start()
     while "mh-observer" not in threads_of_the_process():
