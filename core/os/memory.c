@@ -20,6 +20,22 @@
 #define SEAL_SHRINK 0x2
 #define SEAL_GROW 0x4
 
+void *mh_os_malloc(size_t size)
+{
+    int saved = errno;
+    void *memory = malloc(size);
+    errno = saved;
+    return memory;
+}
+
+void *mh_os_calloc(size_t count, size_t size)
+{
+    int saved = errno;
+    void *memory = calloc(count, size);
+    errno = saved;
+    return memory;
+}
+
 static long memfd(const char *name, unsigned flags)
 {
     int saved = errno;

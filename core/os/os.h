@@ -117,6 +117,8 @@ static inline uint64_t mh_os_who(void)
 int mh_os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /* memory.c */
+void *mh_os_malloc(size_t size); /* the C library's, but for errno; free() as ever */
+void *mh_os_calloc(size_t count, size_t size);
 int mh_os_memfd(const char *name, size_t size,
                 int seal);                          /* fd, close-on-exec, 0600; `seal`: its size is final */
 int mh_os_map(int fd, size_t size, void **address); /* shared, readable and writable, no memory promised */

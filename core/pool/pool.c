@@ -171,7 +171,7 @@ static int work(mh_thread *self)
 /* The lock is held, or nobody else knows the pool. */
 static int start_worker(mh_pool *pool)
 {
-    struct worker *worker = calloc(1, sizeof *worker);
+    struct worker *worker = mh_os_calloc(1, sizeof *worker);
     if (worker == NULL) {
         return -ENOMEM;
     }
@@ -200,7 +200,7 @@ static int is_worker(const mh_pool *pool)
 
 int mh_pool_create(const mh_pool_options *options, mh_pool **pool)
 {
-    mh_pool *made = calloc(1, sizeof *made);
+    mh_pool *made = mh_os_calloc(1, sizeof *made);
     if (made == NULL) {
         return -ENOMEM;
     }

@@ -57,7 +57,7 @@ static int view(mh_segment *segment, mh_arena **arena)
 {
     struct layout layout;
     void *local = NULL;
-    mh_arena *made = calloc(1, sizeof *made);
+    mh_arena *made = mh_os_calloc(1, sizeof *made);
     size_t page = mh_os_page();
     int rc = made == NULL ? -ENOMEM : lay_out(mh_segment_size(segment), page, &layout);
     if (rc == 0) {

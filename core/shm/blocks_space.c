@@ -413,7 +413,7 @@ static void add_gap(mh_arena *arena, uint64_t first, uint64_t end)
 static void find_gaps(mh_arena *arena)
 {
     uint32_t top = arena->header->block_top, count = 0;
-    uint64_t end = 0, *extents = malloc((size_t) (top > 0 ? top : 1) * sizeof *extents);
+    uint64_t end = 0, *extents = mh_os_malloc((size_t) (top > 0 ? top : 1) * sizeof *extents);
     if (extents == NULL) {
         return;
     }

@@ -70,7 +70,7 @@ static int create(mh_channel *ch, const mh_channel_options *options)
 
 static mh_channel *new_channel(void)
 {
-    mh_channel *ch = calloc(1, sizeof *ch);
+    mh_channel *ch = mh_os_calloc(1, sizeof *ch);
     if (ch) {
         ch->view.bell_in = ch->view.bell_out = -1;
     }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/os/os.h"
+
 #define ROOM_LEAST 256
 
 int mh__message_room(mh_message *message, size_t size)
@@ -19,7 +21,7 @@ int mh__message_room(mh_message *message, size_t size)
     } else if (room < SIZE_MAX / 2 && room < message->room + message->room / 2) {
         room = message->room + message->room / 2; /* sizes that creep up do not allocate each time */
     }
-    data = malloc(room); /* what was there is not wanted: no realloc, which would copy it */
+    data = mh_os_malloc(room); /* what was there is not wanted: no realloc, which would copy it */
     if (!data) {
         return -ENOMEM;
     }

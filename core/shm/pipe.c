@@ -73,7 +73,7 @@ static int settle(mh_pipe *end, int side, int duplex)
 
 static mh_pipe *new_end(void)
 {
-    mh_pipe *end = calloc(1, sizeof *end);
+    mh_pipe *end = mh_os_calloc(1, sizeof *end);
     if (end) {
         end->socket = -1;
     }

@@ -60,7 +60,7 @@ static void write_header(char *address, size_t total, uint32_t kind, uint64_t id
 /* Map `total` bytes of `fd`, which becomes the segment's; it is closed where that fails. */
 static int take(int fd, size_t total, mh_segment **segment)
 {
-    mh_segment *made = malloc(sizeof *made);
+    mh_segment *made = mh_os_malloc(sizeof *made);
     void *address = NULL;
     int rc = made == NULL ? -ENOMEM : mh_os_map(fd, total, &address);
     if (rc < 0) {

@@ -92,7 +92,7 @@ static void free_slab(mh_slab *slab)
 
 static int new_slab(mh_segment *segment, mh_slab **slab)
 {
-    mh_slab *made = calloc(1, sizeof *made);
+    mh_slab *made = mh_os_calloc(1, sizeof *made);
     if (made == NULL) {
         mh_segment_close(segment);
         return -ENOMEM;
@@ -120,10 +120,10 @@ int mh_slab_create(size_t size, mh_slab **slab)
     }
     size_t words = made->slots / 64 + 1;
     made->creator = mh_os_self();
-    made->taken = calloc(words, sizeof(uint64_t));
-    made->begin = calloc(words, sizeof(uint64_t));
-    made->used = calloc(words, sizeof(uint64_t));
-    made->born = calloc(made->slots, sizeof(uint32_t));
+    made->taken = mh_os_calloc(words, sizeof(uint64_t));
+    made->begin = mh_os_calloc(words, sizeof(uint64_t));
+    made->used = mh_os_calloc(words, sizeof(uint64_t));
+    made->born = mh_os_calloc(made->slots, sizeof(uint32_t));
     if (made->taken == NULL || made->begin == NULL || made->used == NULL || made->born == NULL) {
         free_slab(made);
         return -ENOMEM;
