@@ -66,6 +66,10 @@ format: ## rewrite C and Python files in the project's format
 sanitize: ## the C tests under ASan with UBSan, then under TSan
 	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; exit $$rc
 
+.PHONY: fuzz
+fuzz: ## libFuzzer on segments, channels, blocks and the inline encoding: SECONDS=600 for each (clang)
+	@$(SETUP) fuzz $(or $(SECONDS),60)
+
 # What holds today; the goal is 95 and 85.
 .PHONY: coverage
 coverage: ## lines and branches of core/ that the C tests reach

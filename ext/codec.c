@@ -46,34 +46,22 @@ char *codec_extend(codec_buffer *buffer, size_t size)
     return place;
 }
 
-/* A tag, then `size` bytes of `data`. */
-static int append(codec_buffer *buffer, char tag, const void *data, size_t size)
+static int append(codec_buffer *buffer, const wire_item *item)
 {
-    char *place = codec_extend(buffer, 1 + size);
+    char *place = codec_extend(buffer, wire_size(item));
     if (place == NULL) {
         return -1;
     }
-    *place = tag;
-    if (size != 0) {
-        memcpy(place + 1, data, size);
-    }
+    wire_write(place, item);
     return 1;
 }
 
-static int append_sized(codec_buffer *buffer, char tag, const void *data, Py_ssize_t size)
+static int append_sized(codec_buffer *buffer, char tag, const char *data, Py_ssize_t size)
 {
     if (size > INT32_MAX) {
         return 0;
     }
-    uint32_t length = (uint32_t) size;
-    char *place = codec_extend(buffer, 5 + (size_t) size);
-    if (place == NULL) {
-        return -1;
-    }
-    *place = tag;
-    memcpy(place + 1, &length, 4);
-    memcpy(place + 5, data, (size_t) size);
-    return 1;
+    return append(buffer, &(wire_item){.tag = tag, .count = (uint32_t) size, .data = data});
 }
 
 static int encode_int(PyObject *value, codec_buffer *buffer)
@@ -83,12 +71,8 @@ static int encode_int(PyObject *value, codec_buffer *buffer)
     if (overflow != 0) {
         return 0;
     }
-    if (number >= INT8_MIN && number <= INT8_MAX) {
-        int8_t small = (int8_t) number;
-        return append(buffer, 'b', &small, 1);
-    }
-    int64_t wide = number;
-    return append(buffer, 'q', &wide, 8);
+    char tag = number >= INT8_MIN && number <= INT8_MAX ? 'b' : 'q';
+    return append(buffer, &(wire_item){.tag = tag, .number = number});
 }
 
 static int encode_str(PyObject *value, codec_buffer *buffer)
@@ -113,8 +97,7 @@ static int encode_tuple(PyObject *value, codec_buffer *buffer, int depth)
     if (count > CODEC_ITEMS || depth == CODEC_DEPTH) {
         return 0;
     }
-    uint8_t items = (uint8_t) count;
-    if (append(buffer, '(', &items, 1) < 0) {
+    if (append(buffer, &(wire_item){.tag = '(', .count = (uint32_t) count}) < 0) {
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -141,11 +124,10 @@ static int encode_at(PyObject *value, codec_buffer *buffer, int depth)
         return encode_tuple(value, buffer, depth);
     }
     if (PyFloat_CheckExact(value)) {
-        double number = PyFloat_AS_DOUBLE(value);
-        return append(buffer, 'd', &number, 8);
+        return append(buffer, &(wire_item){.tag = 'd', .real = PyFloat_AS_DOUBLE(value)});
     }
     if (value == Py_None || PyBool_Check(value)) {
-        return append(buffer, value == Py_None ? 'N' : value == Py_True ? 'T' : 'F', NULL, 0);
+        return append(buffer, &(wire_item){.tag = value == Py_None ? 'N' : value == Py_True ? 'T' : 'F'});
     }
     return 0;
 }
@@ -160,74 +142,19 @@ int codec_encode(PyObject *value, codec_buffer *buffer)
     return rc;
 }
 
-/* What is left to decode. */
-typedef struct cursor {
-    const char *at;
-    size_t left;
-} cursor;
-
 static PyObject *corrupt(void)
 {
     PyErr_SetString(PyExc_ValueError, "these bytes are not an encoded value");
     return NULL;
 }
 
-/* The next `size` bytes, or NULL where there are fewer. */
-static const char *take(cursor *from, size_t size)
-{
-    if (from->left < size) {
-        return NULL;
-    }
-    const char *at = from->at;
-    from->at += size;
-    from->left -= size;
-    return at;
-}
+static PyObject *decode_at(wire_cursor *from, int depth);
 
-static PyObject *decode_number(cursor *from, char tag)
+static PyObject *decode_tuple(wire_cursor *from, Py_ssize_t count, int depth)
 {
-    const char *at = take(from, tag == 'b' ? 1 : 8);
-    if (at == NULL) {
+    if (depth == CODEC_DEPTH) {
         return corrupt();
     }
-    if (tag == 'b') {
-        return PyLong_FromLong(*(const int8_t *) at);
-    }
-    if (tag == 'q') {
-        int64_t number;
-        memcpy(&number, at, 8);
-        return PyLong_FromLongLong(number);
-    }
-    double number;
-    memcpy(&number, at, 8);
-    return PyFloat_FromDouble(number);
-}
-
-static PyObject *decode_sized(cursor *from, char tag)
-{
-    uint32_t size;
-    const char *at = take(from, 4);
-    if (at == NULL) {
-        return corrupt();
-    }
-    memcpy(&size, at, 4);
-    at = take(from, size);
-    if (at == NULL) {
-        return corrupt();
-    }
-    return tag == 'y' ? PyBytes_FromStringAndSize(at, (Py_ssize_t) size)
-                      : PyUnicode_DecodeUTF8(at, (Py_ssize_t) size, NULL);
-}
-
-static PyObject *decode_at(cursor *from, int depth);
-
-static PyObject *decode_tuple(cursor *from, int depth)
-{
-    const char *at = take(from, 1);
-    if (at == NULL || depth == CODEC_DEPTH || *(const uint8_t *) at > CODEC_ITEMS) {
-        return corrupt();
-    }
-    Py_ssize_t count = *(const uint8_t *) at;
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t i = 0; tuple != NULL && i < count; i++) {
         PyObject *item = decode_at(from, depth + 1);
@@ -240,10 +167,13 @@ static PyObject *decode_tuple(cursor *from, int depth)
     return tuple;
 }
 
-static PyObject *decode_at(cursor *from, int depth)
+static PyObject *decode_at(wire_cursor *from, int depth)
 {
-    const char *tag = take(from, 1);
-    switch (tag == NULL ? '\0' : *tag) {
+    wire_item item;
+    if (!wire_read(from, &item)) {
+        return corrupt();
+    }
+    switch (item.tag) {
     case 'N':
         Py_RETURN_NONE;
     case 'T':
@@ -252,21 +182,21 @@ static PyObject *decode_at(cursor *from, int depth)
         Py_RETURN_FALSE;
     case 'b':
     case 'q':
+        return PyLong_FromLongLong(item.number);
     case 'd':
-        return decode_number(from, *tag);
+        return PyFloat_FromDouble(item.real);
     case 's':
+        return PyUnicode_DecodeUTF8(item.data, (Py_ssize_t) item.count, NULL);
     case 'y':
-        return decode_sized(from, *tag);
-    case '(':
-        return decode_tuple(from, depth);
+        return PyBytes_FromStringAndSize(item.data, (Py_ssize_t) item.count);
     default:
-        return corrupt();
+        return decode_tuple(from, (Py_ssize_t) item.count, depth);
     }
 }
 
 PyObject *codec_decode(const char *data, size_t size)
 {
-    cursor from = {data, size};
+    wire_cursor from = {data, size};
     PyObject *value = decode_at(&from, 0);
     if (value != NULL && from.left != 0) {
         Py_DECREF(value);

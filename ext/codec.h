@@ -16,8 +16,7 @@
 
 #include <Python.h>
 
-#define CODEC_ITEMS 32
-#define CODEC_DEPTH 4
+#include "wire.h"
 
 typedef struct codec_buffer { /* bytes that grow; begins in `fixed` */
     char *data;

@@ -231,7 +231,7 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
 
     *done = 0;
     while ((rc = mh__ring_peek(view, cursor, &record)) == 0 && *done < most) {
-        unsigned char *to = (unsigned char *) message->data + size;
+        unsigned char *to = message->data ? (unsigned char *) message->data + size : NULL;
         uint32_t item[2] = {record.size, record.tag};
 
         if (record.kind != MH__WHOLE) {
