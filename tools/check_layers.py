@@ -29,6 +29,7 @@ PUBLIC = {
     **dict.fromkeys(("look", "process", "thread"), "proc"),
     "manyhands": "pool",
     "pool": "pool",
+    "process_pool": "pool",
 }
 STANDARD = {
     "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdarg.h",

@@ -15,6 +15,7 @@
 #include "pipe.h"
 #include "pool.h"
 #include "process.h"
+#include "process_pool.h"
 #include "rwlock.h"
 #include "segment.h"
 #include "sem.h"

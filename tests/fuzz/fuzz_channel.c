@@ -8,7 +8,8 @@
 #define MODEL 4096
 #define STEPS 200
 
-struct model { /* messages that wait, oldest first; each is its size, its tag, and bytes that follow from both */
+struct
+    model { /* messages that wait, oldest first; each is its size, its tag, and bytes that follow from both */
     uint32_t size[MODEL], tag[MODEL];
     size_t first, last;
     int closed;

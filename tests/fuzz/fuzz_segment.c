@@ -25,7 +25,8 @@ static mh_slab *slab_kept;
 static void fill_channel(mh_channel *channel)
 {
     for (uint32_t i = 0; i < 5; i++) {
-        REQUIRE(mh_channel_put(channel, &(mh_part){"a message of some bytes", 5 * i}, 1, i, MH_AT_ONCE, NULL) == 0);
+        REQUIRE(mh_channel_put(channel, &(mh_part){"a message of some bytes", 5 * i}, 1, i, MH_AT_ONCE,
+                               NULL) == 0);
     }
 }
 
@@ -161,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static unsigned char bytes[ROOM];
     struct input in = {data, size};
-    enum mode mode = (enum mode) (input_u8(&in) % MODES);
+    enum mode mode = (enum mode)(input_u8(&in) % MODES);
     make_good();
     memset(bytes, 0, sizeof bytes);
     size_t total = mode == WHOLE ? in.left : copy_good(mode, bytes);

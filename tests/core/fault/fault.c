@@ -56,8 +56,9 @@ int mh_fault(const char *call, int error)
 
 static int is_new(long number)
 {
-    return number == SYS_memfd_create || number == 434 /* pidfd_open */ || number == 424 /* pidfd_send_signal */ ||
-           number == 436 /* close_range */ || number == 449 /* futex_waitv */;
+    return number == SYS_memfd_create || number == 434 /* pidfd_open */ ||
+           number == 424 /* pidfd_send_signal */ || number == 436 /* close_range */ ||
+           number == 449 /* futex_waitv */;
 }
 
 /* A wake cannot fail, a wait can. */

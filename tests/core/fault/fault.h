@@ -50,9 +50,9 @@ int mh_fault_munmap(void *address, size_t size);
 #define fallocate(...) (mh_fault("fallocate", EOPNOTSUPP) ? -1 : fallocate(__VA_ARGS__))
 #define fcntl(...) (mh_fault("fcntl", EMFILE) ? -1 : fcntl(__VA_ARGS__))
 #define ppoll(...) (mh_fault("ppoll", EINTR) ? -1 : ppoll(__VA_ARGS__))
-#define read(fd, data, size) (mh_fault("read", EINTR) ? (ssize_t) -1 : read(fd, data, size))
-#define write(fd, data, size) (mh_fault("write", EAGAIN) ? (ssize_t) -1 : write(fd, data, size))
-#define send(...) (mh_fault("send", EAGAIN) ? (ssize_t) -1 : send(__VA_ARGS__))
+#define read(fd, data, size) (mh_fault("read", EINTR) ? (ssize_t) - 1 : read(fd, data, size))
+#define write(fd, data, size) (mh_fault("write", EAGAIN) ? (ssize_t) - 1 : write(fd, data, size))
+#define send(...) (mh_fault("send", EAGAIN) ? (ssize_t) - 1 : send(__VA_ARGS__))
 #define ioctl(...) (mh_fault("ioctl", ENOTTY) ? -1 : ioctl(__VA_ARGS__))
 #define waitid(...) (mh_fault("waitid", EINTR) ? -1 : waitid(__VA_ARGS__))
 /* These return the error. */

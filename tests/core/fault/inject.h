@@ -2,10 +2,10 @@
 #ifndef MH_TESTS_INJECT_H
 #define MH_TESTS_INJECT_H
 
-void inject_begin(void);           /* once, in the test's process */
-void inject_at(long n);            /* from now on the Nth call fails, in this process and its children; 0: none */
-const char *inject_fired(void);    /* the call that failed; NULL: there were fewer than N */
-void inject_old_kernel(int on);    /* every memfd, pidfd, close_range and futex_waitv is unknown to the kernel */
+void inject_begin(void); /* once, in the test's process */
+void inject_at(long n);  /* from now on the Nth call fails, in this process and its children; 0: none */
+const char *inject_fired(void); /* the call that failed; NULL: there were fewer than N */
+void inject_old_kernel(int on); /* every memfd, pidfd, close_range and futex_waitv is unknown to the kernel */
 
 struct inventory { /* of what core/ made and did not give back */
     long blocks, maps, descriptors;

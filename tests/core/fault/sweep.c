@@ -46,7 +46,8 @@ static void in_child(struct run *run, const char *what)
     int status = t_wait(child, 10 * t_scale());
     if (status != 0) {
         const char *call = inject_fired();
-        FAIL("%s, call %ld (%s): the child ended with %d", what, run->n, call != NULL ? call : "none", status);
+        FAIL("%s, call %ld (%s): the child ended with %d", what, run->n, call != NULL ? call : "none",
+             status);
     }
 }
 
@@ -74,6 +75,7 @@ void inject_sweep(int (*scenario)(void))
         }
     }
     CHECK(run->n < MOST);
-    printf("    %ld faults: %ld came back as errors, %ld were overcome\n", came_back + overcome, came_back, overcome);
+    printf("    %ld faults: %ld came back as errors, %ld were overcome\n", came_back + overcome, came_back,
+           overcome);
     fflush(stdout);
 }

@@ -260,7 +260,8 @@ static int meet_all(struct turns *t, int mine)
     }
     t->turn = mine;
     mh_cond_notify_all(&t->cond);
-    rc = mh_cond_wait(&t->cond, &t->lock, mh_in_ms(1), NULL); /* nobody may come: a time-out is right as well */
+    rc = mh_cond_wait(&t->cond, &t->lock, mh_in_ms(1),
+                      NULL); /* nobody may come: a time-out is right as well */
     mh_lock_release(&t->lock);
     if (rc == 0 || rc == -ETIMEDOUT) {
         rc = mh_rwlock_acquire_write(&t->rwlock, MH_FOREVER, NULL);
@@ -415,25 +416,96 @@ static int paused(void)
     return rc;
 }
 
-TEST_LIMIT(a_segment, 120) { inject_sweep(segments); }
-TEST_LIMIT(a_named_segment, 120) { inject_sweep(named_segments); }
-TEST_LIMIT(a_slab, 120) { inject_sweep(slabs); }
-TEST_LIMIT(a_shared_channel, 120) { inject_sweep(shared_channel); }
-TEST_LIMIT(a_private_channel, 120) { inject_sweep(private_channel); }
-TEST_LIMIT(a_pipe, 120) { inject_sweep(pipes); }
-TEST_LIMIT(a_block, 120) { inject_sweep(blocks); }
-TEST_LIMIT(a_thread, 120) { inject_sweep(threads); }
-TEST_LIMIT(a_wait, 120) { inject_sweep(waits); }
-TEST_LIMIT(a_pool, 120) { inject_sweep(pools); }
-TEST_LIMIT(a_forked_process, 120) { inject_sweep(forked); }
-TEST_LIMIT(a_program, 120) { inject_sweep(programs); }
-TEST_LIMIT(a_paused_process, 240) { inject_sweep(paused); }
+static int answer_three(void *context, const mh_message *request, mh_part *answer)
+{
+    (void) context;
+    *answer = (mh_part){request->data, request->size};
+    return 3;
+}
+
+static int process_pools(void)
+{
+    mh_process_pool *pool = NULL;
+    mh_job job = {.request = {"hello", 5}};
+    int status = 0,
+        rc = mh_process_pool_create(&(mh_process_pool_options){.workers = 1, .serve = answer_three}, &pool);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = mh_process_pool_submit(pool, &job);
+    while (rc == 0 && mh_job_wait(&job, MH_FOREVER, NULL) == -EINTR) {
+    }
+    if (rc == 0) {
+        rc = mh_job_result(&job, &status);
+        CHECK(rc < 0 || (status == 3 && job.answer.size == 5));
+    }
+    mh_job_fini(&job);
+    CHECK_EQ(mh_process_pool_destroy(pool), 0);
+    return rc;
+}
+
+TEST_LIMIT(a_segment, 120)
+{
+    inject_sweep(segments);
+}
+TEST_LIMIT(a_named_segment, 120)
+{
+    inject_sweep(named_segments);
+}
+TEST_LIMIT(a_slab, 120)
+{
+    inject_sweep(slabs);
+}
+TEST_LIMIT(a_shared_channel, 120)
+{
+    inject_sweep(shared_channel);
+}
+TEST_LIMIT(a_private_channel, 120)
+{
+    inject_sweep(private_channel);
+}
+TEST_LIMIT(a_pipe, 120)
+{
+    inject_sweep(pipes);
+}
+TEST_LIMIT(a_block, 120)
+{
+    inject_sweep(blocks);
+}
+TEST_LIMIT(a_thread, 120)
+{
+    inject_sweep(threads);
+}
+TEST_LIMIT(a_wait, 120)
+{
+    inject_sweep(waits);
+}
+TEST_LIMIT(a_pool, 120)
+{
+    inject_sweep(pools);
+}
+TEST_LIMIT(a_process_pool, 240)
+{
+    inject_sweep(process_pools);
+}
+TEST_LIMIT(a_forked_process, 120)
+{
+    inject_sweep(forked);
+}
+TEST_LIMIT(a_program, 120)
+{
+    inject_sweep(programs);
+}
+TEST_LIMIT(a_paused_process, 240)
+{
+    inject_sweep(paused);
+}
 
 /* Kernels that lack what is new: the other way is taken, and all goes well. */
 TEST_LIMIT(an_old_kernel, 60)
 {
-    int (*all[])(void) = {segments, named_segments, slabs, shared_channel, private_channel, pipes, blocks,
-                          threads,  pools,          forked, programs,      paused};
+    int (*all[])(void) = {segments, named_segments, slabs, shared_channel, private_channel, pipes,
+                          blocks,   threads,        pools, forked,         programs,        paused};
     inject_begin();
     inject_old_kernel(1);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
