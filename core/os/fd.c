@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 void mh_os_close(int fd)
@@ -130,4 +132,50 @@ ssize_t mh_os_write(int fd, const void *data, size_t size)
     int saved = errno;
     long rc = mh__result(send(fd, data, size, MSG_NOSIGNAL), saved);
     return rc == -ENOTSOCK ? mh__result(write(fd, data, size), saved) : rc;
+}
+
+ssize_t mh_os_look_at(int socket, void *data, size_t size)
+{
+    int saved = errno;
+    return mh__result(recv(socket, data, size, MSG_PEEK | MSG_DONTWAIT), saved);
+}
+
+union control { /* room for one descriptor, aligned as the system wants it */
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+};
+
+int mh_os_send_fd(int socket, int fd, unsigned char byte)
+{
+    union control control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control};
+    int saved = errno;
+
+    message.msg_controllen = sizeof control.room;
+    control.header.cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    long rc = mh__result(sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT), saved);
+    return rc < 0 ? (int) rc : 0;
+}
+
+int mh_os_receive_fd(int socket, int *fd)
+{
+    unsigned char byte;
+    union control control;
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control};
+    int saved = errno;
+
+    message.msg_controllen = sizeof control.room;
+    long rc = mh__result(recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC), saved);
+    if (rc < 0) {
+        return (int) rc;
+    }
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+        return -EBADMSG;
+    }
+    memcpy(fd, CMSG_DATA(header), sizeof *fd);
+    return 0;
 }

@@ -150,6 +150,11 @@ int mh_os_socketpair(int fds[2]); /* stream, both ways */
 int mh_os_poll(int fd, int events, int64_t deadline);       /* events that hold, -ETIMEDOUT, -EINTR */
 ssize_t mh_os_read(int fd, void *data, size_t size);        /* bytes (0: end of file), -EAGAIN, -EINTR ... */
 ssize_t mh_os_write(int fd, const void *data, size_t size); /* bytes; never SIGPIPE: -EPIPE (sockets) */
+/* Of a local stream socket, never waiting. Its next bytes, which stay; a descriptor with a byte, and the next
+ * byte's: 0, -EBADMSG (it has none, and is gone), -EAGAIN. */
+ssize_t mh_os_look_at(int socket, void *data, size_t size);
+int mh_os_send_fd(int socket, int fd, unsigned char byte);
+int mh_os_receive_fd(int socket, int *fd);
 
 /* process.c */
 int mh_os_pidfd(int pid); /* fd; -ESRCH, -ENOSYS */

@@ -209,6 +209,16 @@ uint64_t mh_channel_items(const mh_channel *ch)
     return items;
 }
 
+void mh_channel_share_outside(mh_channel *ch)
+{
+    mh_store_rel(&ch->view.ring->outside, 1);
+}
+
+int mh_channel_is_outside(const mh_channel *ch)
+{
+    return (int) mh_load_acq(&ch->view.ring->outside);
+}
+
 void mh_channel_set_claim(mh_channel *ch, MH_ATOMIC(uint64_t) *claim)
 {
     ch->view.claim = claim;

@@ -17,10 +17,12 @@
 static void ring_bell(struct mh__view *view)
 {
     uint64_t one = 1;
+    unsigned char bell = MH__BELL_BYTE;
+    int is_event = view->bell_out == view->bell_in;
 
     /* An eventfd takes eight bytes, a socket one. Where either is full it is readable: nothing is missing. */
     if (view->bell_out >= 0) {
-        (void) mh_os_write(view->bell_out, &one, view->bell_out == view->bell_in ? sizeof one : 1);
+        (void) mh_os_write(view->bell_out, is_event ? (void *) &one : &bell, is_event ? sizeof one : 1);
         MH__TRACE("bell.rung");
         mh_store_rlx(&view->ring->rung, 1);
     }
@@ -50,10 +52,25 @@ void mh__bell_enable(struct mh__view *view)
     mh__bell_if_empty(view);
 }
 
+void mh__bell_strip(int socket)
+{
+    unsigned char bytes[64];
+    ssize_t got, bells;
+
+    do {
+        got = mh_os_look_at(socket, bytes, sizeof bytes);
+        for (bells = 0; bells < got && bytes[bells] == MH__BELL_BYTE; bells++) {
+        }
+        if (bells > 0) {
+            (void) mh_os_read(socket, bytes, (size_t) bells);
+        }
+        MH__TRACE("bell.silenced");
+    } while (got == (ssize_t) sizeof bytes && bells == got);
+}
+
 void mh__bell_silence(struct mh__view *view)
 {
-    unsigned char buffer[64];
-    ssize_t got;
+    uint64_t count;
 
     if (view->bell_in < 0) {
         return;
@@ -61,10 +78,12 @@ void mh__bell_silence(struct mh__view *view)
     mh__tail_enter(view);
     if (!something_to_tell(view)) {
         mh_store_rlx(&view->ring->rung, 0);
-        do {
-            got = mh_os_read(view->bell_in, buffer, sizeof buffer);
+        if (view->bell_in == view->bell_out) {
+            (void) mh_os_read(view->bell_in, &count, sizeof count);
             MH__TRACE("bell.silenced");
-        } while (got == (ssize_t) sizeof buffer);
+        } else {
+            mh__bell_strip(view->bell_in);
+        }
     }
     mh__tail_leave(view);
 }

@@ -309,3 +309,19 @@ int mh_channel_get_many(mh_channel *ch, mh_message *message, size_t most, mh_dea
     *done = 0;
     return most == 0 ? -EINVAL : get(ch, take_many, message, most, deadline, cancel, done);
 }
+
+int mh_channel_poll(mh_channel *ch, mh_deadline deadline, mh_cancel *cancel)
+{
+    struct mh__view *view = &ch->view;
+    int slept = 0, rc = 0;
+
+    while (rc == 0 && !message_ready(view)) {
+        mh__bell_if_empty(view);
+        rc = mh__gate_wait(&view->ring->not_empty, MH__SLEEPERS, message_ready, view, deadline, cancel,
+                           view->flags, &slept);
+    }
+    if (slept && message_ready(view)) { /* our wake is for whoever takes the message */
+        mh__gate_open(&view->ring->not_empty, view->flags);
+    }
+    return rc;
+}

@@ -69,9 +69,9 @@ struct mh__ring {
     MH_ATOMIC(uint32_t) window;  /* units */
     MH_ATOMIC(uint32_t) touched; /* the largest window since pages were last given back */
     MH_ATOMIC(uint32_t) closed;
-    MH_ATOMIC(uint32_t) select; /* 1: producers ring the bell */
-    MH_ATOMIC(uint32_t) rung;   /* 1: the bell was rung since a consumer last silenced it */
-    uint32_t reserved;
+    MH_ATOMIC(uint32_t) select;  /* 1: producers ring the bell */
+    MH_ATOMIC(uint32_t) rung;    /* 1: the bell was rung since a consumer last silenced it */
+    MH_ATOMIC(uint32_t) outside; /* 1: a process that does not share the arena has it, too; stays */
 
     /* The producers' end. */
     alignas(64) mh_lock tail_lock;
@@ -173,6 +173,11 @@ void mh__ring_shrink(struct mh__view *view);
 /* Nothing held: throw away what is there. */
 void mh__ring_drop_all(struct mh__view *view);
 int mh__ring_valid(struct mh__view *view);
+
+/* What a bell is on a pipe's socket. Bytes of any other value announce a descriptor, see pipe_fd.c. */
+#define MH__BELL_BYTE 0xffu
+/* Take bells off the socket, up to the first byte that is none. Tail held. */
+void mh__bell_strip(int socket);
 
 /* The bell (select descriptor). Level: readable while there is something to take, or the ring is closed. */
 void mh__bell_after_commit(struct mh__view *view); /* tail held */

@@ -145,13 +145,15 @@ static int create_shared(int duplex, mh_segment **segment)
  * nothing had. */
 static int prepare_bells(const int sockets[2])
 {
+    unsigned char bell = MH__BELL_BYTE;
+
     for (int i = 0; i < 2; i++) {
         ssize_t sent;
         int rc = mh_os_set_nonblocking(sockets[i], 1);
         if (rc < 0) {
             return rc;
         }
-        sent = mh_os_write(sockets[i], "", 1);
+        sent = mh_os_write(sockets[i], &bell, 1);
         if (sent < 0) {
             return (int) sent;
         }
@@ -210,6 +212,17 @@ void mh_pipe_close(mh_pipe *end)
     mh__gate_open_all(&end->out.ring->not_empty, 0);
     mh__gate_open_all(&end->in.ring->not_full, 0);
     free_end(end);
+}
+
+void mh_pipe_share_outside(mh_pipe *end)
+{
+    mh_store_rel(&end->out.ring->outside, 1);
+    mh_store_rel(&end->in.ring->outside, 1);
+}
+
+int mh_pipe_is_outside(const mh_pipe *end)
+{
+    return (int) mh_load_acq(&end->out.ring->outside);
 }
 
 int mh_pipe_select_fd(mh_pipe *end)

@@ -109,6 +109,18 @@ MH_API int mh_channel_put_many(mh_channel *channel, const mh_part *messages, siz
 MH_API int mh_channel_get_many(mh_channel *channel, mh_message *message, size_t most, mh_deadline deadline,
                                mh_cancel *cancel, size_t *done);
 
+/* Wait until there is a message, or the channel is closed; takes nothing. 0, -ETIMEDOUT, -ECANCELED, -EINTR.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a message | cancellation: yes | allocs: none |
+ * death: nothing changed */
+MH_API int mh_channel_poll(mh_channel *channel, mh_deadline deadline, mh_cancel *cancel);
+
+/* A process that does not share this tree's arena is about to have the channel: messages must not refer to
+ * blocks from now on (it is the putters who look). For good. `is`: was that said?
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: said or
+ * not */
+MH_API void mh_channel_share_outside(mh_channel *channel);
+MH_API int mh_channel_is_outside(const mh_channel *channel);
+
 /* From now on each get through this view says in `*claim` what it takes, and says so before it takes it: the
  * number of the first message in bits 0..31 (the puts count from 0, modulo 2^32), how many in bits 32..63 (at
  * least 1, so a claim is never 0). Who stores 0 there when he is done with them leaves behind him, whenever he

@@ -60,14 +60,34 @@ MH_API int mh_pipe_send(mh_pipe *end, const mh_part *parts, size_t count, uint32
  * with the next */
 MH_API int mh_pipe_receive(mh_pipe *end, mh_message *message, mh_deadline deadline, mh_cancel *cancel);
 
+/* Send a descriptor; the receiver gets a duplicate, also where this process is gone by then. Between messages
+ * it keeps its place: who sent it before a message receives it before that message. 0; -EAGAIN (the socket is
+ * full of descriptors that nobody takes), -EPIPE, -EBADF (no descriptor, or this end only receives).
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: none | death:
+ * sent or not */
+MH_API int mh_pipe_send_fd(mh_pipe *end, int fd);
+
+/* Receive the next descriptor, close-on-exec. 0; -ETIMEDOUT, -ECANCELED, -EINTR, MH_E_CLOSED (end of file);
+ * MH_E_STATE (a message comes first); -EBADMSG (the other side wrote something else to the socket, which is gone
+ * now); -EMFILE; -EBADF (this end only sends).
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a descriptor | cancellation: yes | allocs: a
+ * descriptor | death: it is there or gone with the dead */
+MH_API int mh_pipe_receive_fd(mh_pipe *end, int *fd, mh_deadline deadline, mh_cancel *cancel);
+
 /* Wait until there is something to receive. 0 (a message, or the first piece of one, or end of file is
  * there), -ETIMEDOUT, -ECANCELED, -EINTR, -EBADF.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a message | cancellation: yes | allocs: none |
  * death: nothing changed */
 MH_API int mh_pipe_poll(mh_pipe *end, mh_deadline deadline, mh_cancel *cancel);
 
-/* The socket: readable while a message or end of file is there, now and then for nothing. Never read from it
- * or write to it. From the first call on the other end rings it. -EBADF where this end only sends
+/* As mh_channel_share_outside, of both directions. `is`: was it said at either end?
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: said or
+ * not */
+MH_API void mh_pipe_share_outside(mh_pipe *end);
+MH_API int mh_pipe_is_outside(const mh_pipe *end);
+
+/* The socket: readable while a message, a descriptor or end of file is there, now and then for nothing. Never
+ * read from it or write to it. From the first call on the other end rings it. -EBADF where this end only sends
  * (mh_pipe_handle tells the socket).
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: none |
  * death: the kernel reports the other end's; a lost ring is made up for by the next send */

@@ -652,3 +652,26 @@ TEST(a_cancel_ends_the_wait)
     mh_message_fini(&message);
     mh_channel_destroy(ch);
 }
+
+TEST(poll_takes_nothing_and_outside_is_for_good)
+{
+    mh_channel *ch = NULL, *other = NULL;
+    mh_message message = {0};
+
+    CHECK_EQ(mh_channel_create(&(mh_channel_options){0}, &ch), 0);
+    CHECK_EQ(mh_channel_poll(ch, MH_AT_ONCE, NULL), -ETIMEDOUT);
+    CHECK_EQ(mh_channel_poll(ch, mh_in_ms(10), NULL), -ETIMEDOUT);
+    CHECK_EQ(mh_channel_put(ch, &(mh_part){"m", 1}, 1, 0, MH_AT_ONCE, NULL), 0);
+    CHECK_EQ(mh_channel_poll(ch, MH_FOREVER, NULL), 0);
+    CHECK_EQ(mh_channel_items(ch), 1);
+    CHECK_EQ(mh_channel_attach(mh_channel_fd(ch), &other), 0);
+    CHECK(!mh_channel_is_outside(ch) && !mh_channel_is_outside(other));
+    mh_channel_share_outside(other);
+    CHECK(mh_channel_is_outside(ch));
+    CHECK_EQ(mh_channel_get(ch, &message, MH_AT_ONCE, NULL), 0);
+    mh_channel_close(ch, 0);
+    CHECK_EQ(mh_channel_poll(ch, MH_FOREVER, NULL), 0); /* the end is something to be told of */
+    mh_message_fini(&message);
+    mh_channel_destroy(other);
+    mh_channel_destroy(ch);
+}

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/os/os.h"
 #include "core/shm/pipe_end.h"
 #include "tests/core/harness.h"
 
@@ -451,4 +452,50 @@ TEST(pieces_that_make_no_sense_are_refused)
         mh_pipe_close(ends[0]);
         mh_pipe_close(ends[1]);
     }
+}
+
+TEST(descriptors_keep_their_place_between_messages)
+{
+    mh_pipe *ends[2];
+    int pipe[2], got = -1, again = -1;
+    unsigned char byte = 0;
+
+    CHECK_EQ(mh_pipe_create(1, ends), 0);
+    CHECK_EQ(mh_os_pipe(pipe), 0);
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &got, MH_AT_ONCE, NULL), -ETIMEDOUT);
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &got, mh_in_ms(10), NULL), -ETIMEDOUT);
+    CHECK(!readable(mh_pipe_select_fd(ends[1])));
+    CHECK_EQ(mh_pipe_send_fd(ends[0], pipe[1]), 0);
+    CHECK_EQ(send_filled(ends[0], 10, 1, MH_AT_ONCE), 0);
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &got, MH_AT_ONCE, NULL), 0);
+    CHECK(readable(mh_pipe_select_fd(ends[1]))); /* the message behind it still tells of itself */
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &again, MH_AT_ONCE, NULL), MH_E_STATE);
+    CHECK(readable(mh_pipe_select_fd(ends[1])));
+    receive_filled(ends[1], 10, 1);
+    CHECK(!readable(mh_pipe_select_fd(ends[1])));
+    CHECK_EQ(mh_os_write(got, "x", 1), 1);
+    CHECK_EQ(mh_os_read(pipe[0], &byte, 1), 1);
+    CHECK_EQ(byte, 'x');
+    CHECK_EQ(mh_pipe_send_fd(ends[0], -1), -EBADF);
+    CHECK_EQ(mh_os_write(ends[0]->socket, "y", 1), 1); /* what is no descriptor */
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &again, mh_in_ms(10000), NULL), -EBADMSG);
+    mh_pipe_close(ends[0]);
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &again, MH_FOREVER, NULL), MH_E_CLOSED);
+    CHECK_EQ(mh_pipe_send_fd(ends[1], pipe[1]), -EPIPE);
+    mh_pipe_close(ends[1]);
+    mh_os_close(got);
+    mh_os_close(pipe[0]);
+    mh_os_close(pipe[1]);
+}
+
+TEST(a_descriptor_goes_one_way_only_through_a_one_way_pipe)
+{
+    mh_pipe *ends[2];
+    int got = -1;
+
+    CHECK_EQ(mh_pipe_create(0, ends), 0);
+    CHECK_EQ(mh_pipe_send_fd(ends[0], 0), -EBADF);
+    CHECK_EQ(mh_pipe_receive_fd(ends[1], &got, MH_AT_ONCE, NULL), -EBADF);
+    mh_pipe_close(ends[0]);
+    mh_pipe_close(ends[1]);
 }
