@@ -57,6 +57,7 @@
     X(PRIORITY_QUEUE_TYPE)                                             \
     X(SIMPLE_QUEUE_TYPE)                                               \
     X(SHARED_LOCK_TYPE)                                                \
+    X(QUEUE_END_TYPE)                                                  \
     X(SHARED_RLOCK_TYPE)                                               \
     X(BLOCK_TYPE)                                                      \
     X(SHIELD_TYPE)                                                     \
@@ -132,6 +133,7 @@ int ext_control_ready(PyObject *module, ext_state *state);
 int ext_shared_lock_ready(PyObject *module, ext_state *state);
 int ext_shared_sync_ready(PyObject *module, ext_state *state);
 int ext_mpqueue_ready(PyObject *module, ext_state *state);
+int ext_queue_end_ready(PyObject *module, ext_state *state);
 int ext_pipe_end_ready(PyObject *module, ext_state *state);
 int ext_process_ready(PyObject *module, ext_state *state);
 int ext_observe_ready(PyObject *module, ext_state *state);

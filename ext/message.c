@@ -28,7 +28,7 @@ static void add_part(message_out *out, const void *data, size_t size)
 
 static message_block *records_in(message_out *out)
 {
-    return (message_block *) (void *) (out->head.data + sizeof(uint64_t));
+    return (message_block *) (void *) (out->head.data + sizeof(message_head));
 }
 
 /* A record for `block`, which a new parcel keeps alive; the caller's own hold, if any, is not touched. */
@@ -79,13 +79,13 @@ static int add_buffer(message_out *out, mh_arena *arena, const Py_buffer *view)
 static void begin_blocks(message_out *out)
 {
     codec_fini(&out->head);
-    codec_extend(&out->head, sizeof(uint64_t)); /* fits the fixed part */
+    codec_extend(&out->head, sizeof(message_head)); /* fits the fixed part */
 }
 
 static void end_blocks(message_out *out, uint32_t tag)
 {
-    uint64_t count = out->block_count;
-    memcpy(out->head.data, &count, sizeof count);
+    message_head head = {out->block_count, mh_arena_id(mh_arena_peek())};
+    memcpy(out->head.data, &head, sizeof head);
     out->tag = tag;
     add_part(out, out->head.data, out->head.size);
 }
@@ -192,7 +192,7 @@ static int pack_inline(message_out *out, PyObject *value)
     return rc < 0 ? -1 : 0;
 }
 
-int message_pack(ext_state *state, PyObject *value, message_out *out)
+int message_pack(ext_state *state, PyObject *value, int whole, message_out *out)
 {
     out->parts = 0;
     out->tag = MESSAGE_RAW;
@@ -201,7 +201,9 @@ int message_pack(ext_state *state, PyObject *value, message_out *out)
     codec_init(&out->head);
     int large = PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) >= TO_BLOCK;
     int rc = large ? 0 : pack_inline(out, value);
-    if (rc == 0) {
+    if (rc == 0 && whole) {
+        rc = pack_in_ring(state, out, value);
+    } else if (rc == 0) {
         rc = large ? pack_bytes(out, value) : pack_pickle(state, out, value);
     }
     if (rc < -1) {
@@ -244,19 +246,28 @@ static PyObject *corrupt(void)
     return NULL;
 }
 
-/* The records at the head of a message; their number in `count`. NULL where the message is too short. */
-static const char *records_of(const char *data, size_t size, size_t *count)
+/* The records at the head of a message; their number in `count`. NULL with an exception: the message is too short, or
+ * its blocks are not this tree's. */
+static const char *records_of(const char *data, size_t size, const mh_arena *arena, size_t *count)
 {
-    uint64_t number;
-    if (size < sizeof number) {
+    message_head head;
+    if (size < sizeof head) {
+        corrupt();
         return NULL;
     }
-    memcpy(&number, data, sizeof number);
-    if (number > (size - sizeof number) / sizeof(message_block)) {
+    memcpy(&head, data, sizeof head);
+    if (head.count > (size - sizeof head) / sizeof(message_block)) {
+        corrupt();
         return NULL;
     }
-    *count = (size_t) number;
-    return data + sizeof number;
+    if (head.arena != mh_arena_id(arena)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this message lies in the shared memory of another tree of processes; "
+                        "send it once more, now that this process has the queue or connection");
+        return NULL;
+    }
+    *count = (size_t) head.count;
+    return data + sizeof head;
 }
 
 /* The stretch of a record as a Block; what the parcel held this process holds now. NULL without exception: void. */
@@ -295,10 +306,10 @@ static PyObject *bytes_of(PyObject *block)
 static PyObject *unpack_bytes(ext_state *state, const char *data, size_t size)
 {
     size_t count;
-    const char *records = records_of(data, size, &count);
     mh_arena *arena = block_arena();
-    if (records == NULL || count != 1 || arena == NULL) {
-        return arena == NULL ? NULL : corrupt();
+    const char *records = arena == NULL ? NULL : records_of(data, size, arena, &count);
+    if (records == NULL || count != 1) {
+        return records == NULL ? NULL : corrupt();
     }
     message_block record;
     memcpy(&record, records, sizeof record);
@@ -323,12 +334,12 @@ static PyObject *unpickle(ext_state *state, const char *data, size_t size, PyObj
 static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size)
 {
     size_t count;
-    const char *records = records_of(data, size, &count);
     mh_arena *arena = block_arena();
-    PyObject *buffers = records == NULL || arena == NULL ? NULL : PyList_New(0);
+    const char *records = arena == NULL ? NULL : records_of(data, size, arena, &count);
+    PyObject *buffers = records == NULL ? NULL : PyList_New(0);
     PyObject *pickle = NULL, *value = NULL;
     if (buffers == NULL) {
-        return PyErr_Occurred() ? NULL : corrupt();
+        return NULL;
     }
     int failed = 0;
     for (size_t i = 0; i < count; i++) { /* every record, also after a failure: their holds end here */
@@ -344,7 +355,7 @@ static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size)
         Py_XDECREF(block);
     }
     failed |= PyErr_Occurred() != NULL;
-    size_t head = sizeof(uint64_t) + count * sizeof(message_block);
+    size_t head = sizeof(message_head) + count * sizeof(message_block);
     if (!failed && pickle != NULL) {
         value = PyObject_CallFunctionObjArgs(state->ref[EXT_LOADS], pickle, buffers, NULL);
     } else if (!failed) {

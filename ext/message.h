@@ -11,9 +11,14 @@ enum message_kind {                 /* the tag of a message */
                     MESSAGE_RAW,    /* the bytes that the user gave to send_bytes */
                     MESSAGE_INLINE, /* codec.h */
                     MESSAGE_PICKLE, /* a pickle */
-                    MESSAGE_BLOCKS, /* message_block records (their number first), then a pickle; all its buffers lie in blocks */
-                    MESSAGE_BYTES /* one message_block: a large bytes object */
+                    MESSAGE_BLOCKS, /* message_head and its records, then a pickle; all its buffers lie in blocks */
+                    MESSAGE_BYTES /* message_head and one record: a large bytes object */
 };
+
+typedef struct
+    message_head { /* before the records; blocks mean something in their own tree of processes only */
+    uint64_t count, arena;
+} message_head;
 
 typedef struct message_block { /* a stretch of a block of the arena, which a parcel keeps alive */
     uint64_t parcel, offset, size;
@@ -30,8 +35,8 @@ typedef struct message_out { /* a message ready to be put */
 } message_out;
 
 /* Make `value` a message. 0, or -1 with the exception that pickling raised. Then exactly one of message_sent and
- * message_unsent. */
-int message_pack(ext_state *state, PyObject *value, message_out *out);
+ * message_unsent. `whole`: all of it in the ring, since its receiver may be a process outside of this one's tree. */
+int message_pack(ext_state *state, PyObject *value, int whole, message_out *out);
 void message_sent(message_out *out);   /* it is in the channel: its blocks are the message's now */
 void message_unsent(message_out *out); /* it is not: let go of its blocks */
 

@@ -1,18 +1,17 @@
 /* ext/mpqueue.c - MessageQueue: multiprocessing's Queue on a channel. No feeder thread: put() is the whole of it. */
 #include <unistd.h>
 
-#include "manyhands/channel.h"
-#include "message.h"
+#include "mpqueue.h"
 
 typedef struct queue_object {
     PyObject_HEAD
-    mh_channel *channel;
+    queue_shared *shared; /* with the ends of it */
+    mh_channel *channel;  /* the one in there */
     PyObject *weakrefs;
     Py_ssize_t maxsize;
-    unsigned long long name;     /* the same in every process that has this queue */
-    char closed;                 /* here; the others go on */
-    _Atomic(mh_message *) spare; /* a message buffer between two gets */
-    Py_buffer claims;            /* where gets say what they take; .obj NULL: nowhere */
+    unsigned long long name; /* the same in every process that has this queue */
+    char closed;             /* here; the others go on */
+    Py_buffer claims;        /* where gets say what they take; .obj NULL: nowhere */
 } queue_object;
 
 static _Atomic(unsigned) queues_made;
@@ -36,7 +35,7 @@ static PyObject *raise_code(queue_object *self, int rc)
     case EXT_RAISED:
         return NULL;
     case MH_E_CLOSED:
-        return PyErr_Format(PyExc_ValueError, "Queue %R is closed", self);
+        return ext_raise((PyObject *) self, EXT_SHUT_DOWN, NULL);
     case -ENOMEM:
     case -EMSGSIZE:
         PyErr_SetString(PyExc_MemoryError,
@@ -50,42 +49,15 @@ static PyObject *raise_code(queue_object *self, int rc)
 
 /* ---- put ------------------------------------------------------------------------------------------------------- */
 
-typedef struct put_args {
-    mh_channel *channel;
-    const message_out *message;
-} put_args;
-
-static int wait_put(void *object, mh_deadline deadline, ext_waiting *waiting)
-{
-    put_args *args = object;
-    return mh_channel_put(args->channel, args->message->part, args->message->parts, args->message->tag,
-                          deadline, ext_token(waiting));
-}
-
-static int put_packed(queue_object *self, message_out *message, ext_until until)
-{
-    put_args args = {self->channel, message};
-    int rc = wait_put(&args, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
-        rc = ext_wait((PyObject *) self, wait_put, &args, until);
-    }
-    if (rc < 0) {
-        message_unsent(message);
-    } else {
-        message_sent(message);
-    }
-    return rc;
-}
-
 /* 0, -ETIMEDOUT, or -1 with an exception */
 static int put_one(queue_object *self, PyObject *value, ext_until until)
 {
     message_out message;
     ext_state *state = ext_state_of(Py_TYPE(self));
-    if (state == NULL || message_pack(state, value, &message) < 0) {
+    if (state == NULL || message_pack(state, value, mh_channel_is_outside(self->channel), &message) < 0) {
         return -1;
     }
-    int rc = put_packed(self, &message, until);
+    int rc = queue_put_message((PyObject *) self, self->channel, &message, until);
     if (rc < 0 && rc != -ETIMEDOUT) {
         raise_code(self, rc);
         return -1;
@@ -221,72 +193,10 @@ static PyObject *queue_put_many(queue_object *self, PyObject *const *args, Py_ss
 
 /* ---- get ------------------------------------------------------------------------------------------------------- */
 
-typedef struct get_args {
-    mh_channel *channel;
-    mh_message *message;
-    size_t most, done; /* most 0: a single get */
-} get_args;
-
-static int wait_get(void *object, mh_deadline deadline, ext_waiting *waiting)
-{
-    get_args *args = object;
-    if (args->most != 0) {
-        return mh_channel_get_many(args->channel, args->message, args->most, deadline, ext_token(waiting),
-                                   &args->done);
-    }
-    return mh_channel_get(args->channel, args->message, deadline, ext_token(waiting));
-}
-
-static mh_message *borrow(queue_object *self)
-{
-    mh_message *message = atomic_exchange(&self->spare, NULL);
-    if (message == NULL) {
-        message = PyMem_RawCalloc(1, sizeof *message);
-        if (message == NULL) {
-            PyErr_NoMemory();
-        }
-    }
-    return message;
-}
-
-static void free_message(mh_message *message)
-{
-    if (message != NULL) {
-        mh_message_fini(message);
-        PyMem_RawFree(message);
-    }
-}
-
-static void give_back(queue_object *self, mh_message *message)
-{
-    free_message(atomic_exchange(&self->spare, message));
-}
-
-static int take(queue_object *self, get_args *args, ext_until until)
-{
-    int rc = wait_get(args, MH_AT_ONCE, NULL);
-    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
-        rc = ext_wait((PyObject *) self, wait_get, args, until);
-    }
-    return rc;
-}
-
-/* The next object; a void message (its producer was killed inside put) is passed over. */
 static PyObject *get_one(queue_object *self, ext_until until)
 {
-    ext_state *state = ext_state_of(Py_TYPE(self));
-    mh_message *message = state == NULL ? NULL : borrow(self);
-    if (message == NULL) {
-        return NULL;
-    }
-    get_args args = {self->channel, message, 0, 0};
-    PyObject *value = NULL;
-    int rc;
-    do {
-        rc = take(self, &args, until);
-        value = rc < 0 ? NULL : message_unpack(state, message->data, message->size, message->tag);
-    } while (rc >= 0 && value == NULL && !PyErr_Occurred());
-    give_back(self, message);
+    PyObject *value;
+    int rc = queue_take_one((PyObject *) self, self->shared, message_unpack, until, &value);
     if (rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
     }
@@ -350,14 +260,14 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
                                 : PyErr_Format(PyExc_ValueError, "get_many() takes 1 or more, not %zd", most);
     }
     ext_state *state = ext_state_of(Py_TYPE(self));
-    mh_message *message = state == NULL ? NULL : borrow(self);
+    mh_message *message = state == NULL ? NULL : queue_borrow(self->shared);
     if (message == NULL) {
         return NULL;
     }
-    get_args what = {self->channel, message, (size_t) most, 0};
-    int rc = take(self, &what, until);
-    PyObject *list = rc < 0 ? NULL : unpack_batch(state, message, what.done);
-    give_back(self, message);
+    size_t done = 0;
+    int rc = queue_take((PyObject *) self, self->channel, message, (size_t) most, &done, until);
+    PyObject *list = rc < 0 ? NULL : unpack_batch(state, message, done);
+    queue_give_back(self->shared, message);
     if (rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
     }
@@ -409,6 +319,14 @@ static PyObject *queue_handle(queue_object *self, PyObject *Py_UNUSED(ignored))
     return Py_BuildValue("iiKn", mh_channel_fd(self->channel), bell, self->name, self->maxsize);
 }
 
+/* Take the channel over. */
+static int settle(queue_object *self, mh_channel *channel)
+{
+    self->shared = queue_share(channel);
+    self->channel = self->shared == NULL ? NULL : channel;
+    return self->shared == NULL ? -1 : 0;
+}
+
 static PyObject *queue_attach(queue_object *self, PyObject *args)
 {
     int fd, bell, rc;
@@ -417,9 +335,13 @@ static PyObject *queue_attach(queue_object *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "iiKn:_attach", &fd, &bell, &name, &maxsize)) {
         return NULL;
     }
-    rc = self->channel != NULL ? MH_E_STATE : mh_channel_attach2(fd, bell, &self->channel);
+    mh_channel *channel = NULL;
+    rc = self->channel != NULL ? MH_E_STATE : mh_channel_attach2(fd, bell, &channel);
     if (rc < 0) {
         return raise_code(self, rc);
+    }
+    if (settle(self, channel) < 0) {
+        return NULL;
     }
     self->name = name;
     self->maxsize = maxsize;
@@ -456,6 +378,42 @@ static PyObject *queue_claim(queue_object *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *queue_make_end(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    ext_state *state = ext_state_of(Py_TYPE(self));
+    return state == NULL || check_open(self) < 0 ? NULL : queue_end_of(state, self->shared);
+}
+
+static PyObject *queue_share_outside(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    mh_channel_share_outside(self->channel);
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_shutdown(queue_object *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    const ext_signature signature = {"shutdown", 0, 1, 1, {"immediate"}};
+    PyObject *given = NULL;
+    if (ext_args(&signature, args, nargs, kwnames, &given) < 0 || check_open(self) < 0) {
+        return NULL;
+    }
+    int immediate = given == NULL ? 0 : PyObject_IsTrue(given);
+    if (immediate < 0) {
+        return NULL;
+    }
+    mh_channel_close(self->channel, immediate);
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_is_shutdown(queue_object *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->channel != NULL && mh_channel_is_closed(self->channel));
+}
+
 static PyObject *queue_taken(queue_object *self, PyObject *Py_UNUSED(ignored))
 {
     return check_open(self) < 0 ? NULL : PyLong_FromUnsignedLong(mh_channel_taken(self->channel));
@@ -477,9 +435,13 @@ static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     mh_channel_options options = {.max_items = (uint64_t) maxsize};
-    int rc = mh_channel_create(&options, &self->channel);
+    mh_channel *channel;
+    int rc = mh_channel_create(&options, &channel);
     if (rc < 0) {
         raise_code(self, rc);
+        return -1;
+    }
+    if (settle(self, channel) < 0) {
         return -1;
     }
     self->maxsize = maxsize;
@@ -494,9 +456,8 @@ static void queue_dealloc(queue_object *self)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs((PyObject *) self);
     }
-    free_message(atomic_exchange(&self->spare, NULL));
-    if (self->channel != NULL) {
-        mh_channel_destroy(self->channel);
+    if (self->shared != NULL) {
+        queue_drop(self->shared);
     }
     PyBuffer_Release(&self->claims);
     type->tp_free((PyObject *) self);
@@ -532,12 +493,22 @@ static PyMethodDef queue_methods[] = {
     EXT_METHOD("empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nIs there none?"),
     EXT_METHOD("full", queue_full, METH_NOARGS, "full($self, /)\n--\n\nAre there maxsize?"),
     EXT_METHOD("close", queue_close, METH_NOARGS, "close($self, /)\n--\n\nThis process uses it no more."),
+    EXT_METHOD(
+        "shutdown", queue_shutdown, EXT_FASTCALL,
+        "shutdown($self, /, immediate=False)\n--\n\nFor all processes: put() raises queue.ShutDown from "
+        "now on, get() does once it is empty; immediate: what is in it is thrown away."),
     EXT_METHOD("fileno", queue_fileno, METH_NOARGS,
                "fileno($self, /)\n--\n\nA descriptor that is readable while objects are there, for select "
                "and asyncio."),
     EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),
     EXT_METHOD("_attach", queue_attach, METH_VARARGS,
                "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
+    EXT_METHOD("_end", queue_make_end, METH_NOARGS,
+               "_end($self, /)\n--\n\nA QueueEnd, which does for a connection what PipeEnd does."),
+    EXT_METHOD(
+        "_share_outside", queue_share_outside, METH_NOARGS,
+        "_share_outside($self, /)\n--\n\nA process outside of this one's tree is to have it: no message "
+        "refers to shared memory from now on."),
     EXT_METHOD(
         "_claim", queue_claim, METH_VARARGS,
         "_claim($self, table, place, /)\n--\n\nFrom now on each get here says in the 64-bit word `place` of "
@@ -557,6 +528,12 @@ static PyMemberDef queue_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+static PyGetSetDef queue_getset[] = {
+    {"is_shutdown", (getter) queue_is_shutdown, NULL, PyDoc_STR("Was shutdown() called, by any process?"),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyType_Slot queue_slots[] = {
     {Py_tp_doc, (void *) (uintptr_t) "MessageQueue(maxsize=0)\n--\n\nA queue of objects between processes."},
     {Py_tp_init, queue_init},
@@ -564,6 +541,7 @@ static PyType_Slot queue_slots[] = {
     {Py_tp_traverse, queue_traverse},
     {Py_tp_methods, queue_methods},
     {Py_tp_members, queue_members},
+    {Py_tp_getset, queue_getset},
     {0, NULL},
 };
 

@@ -77,7 +77,8 @@ static PyObject *end_send(end_object *self, PyObject *const *given, Py_ssize_t n
     ext_until until = EXT_FOREVER;
     ext_state *state = ext_state_of(Py_TYPE(self));
     if (one_arg(self, "send", "obj", given, nargs, kwnames, &value, &until.cancel) < 0 ||
-        check_open(self) < 0 || state == NULL || message_pack(state, value, &message) < 0) {
+        check_open(self) < 0 || state == NULL ||
+        message_pack(state, value, mh_pipe_is_outside(self->pipe), &message) < 0) {
         return NULL;
     }
     send_args args = {self->pipe, message.part, message.parts, message.tag};
@@ -197,6 +198,43 @@ static PyObject *end_poll(end_object *self, PyObject *const *args, Py_ssize_t na
     return rc >= 0 || rc == -ETIMEDOUT ? PyBool_FromLong(rc >= 0) : raise_code(rc);
 }
 
+/* ---- descriptors ----------------------------------------------------------------------------------------------- */
+
+static PyObject *end_send_fd(end_object *self, PyObject *number)
+{
+    long fd = PyLong_AsLong(number);
+    if ((fd == -1 && PyErr_Occurred()) || check_open(self) < 0) {
+        return NULL;
+    }
+    int rc = mh_pipe_send_fd(self->pipe, (int) fd);
+    return rc < 0 ? raise_code(rc) : Py_NewRef(Py_None);
+}
+
+typedef struct fd_args {
+    mh_pipe *pipe;
+    int fd;
+} fd_args;
+
+static int wait_fd(void *object, mh_deadline deadline, ext_waiting *waiting)
+{
+    fd_args *args = object;
+    return mh_pipe_receive_fd(args->pipe, &args->fd, deadline, ext_token(waiting));
+}
+
+static PyObject *end_recv_fd(end_object *self, PyObject *Py_UNUSED(ignored))
+{
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    fd_args args = {self->pipe, -1};
+    int rc = ext_wait((PyObject *) self, wait_fd, &args, EXT_FOREVER);
+    if (rc == MH_E_STATE) {
+        PyErr_SetString(PyExc_RuntimeError, "a message comes before the descriptor: receive it first");
+        return NULL;
+    }
+    return rc < 0 ? raise_code(rc) : PyLong_FromLong(args.fd);
+}
+
 /* ---- the rest -------------------------------------------------------------------------------------------------- */
 
 static PyObject *end_close(end_object *self, PyObject *Py_UNUSED(ignored))
@@ -217,6 +255,15 @@ static PyObject *end_handle(end_object *self, PyObject *Py_UNUSED(ignored))
     }
     mh_pipe_handle(self->pipe, &segment, &socket, &side, &duplex);
     return Py_BuildValue("iiii", segment, socket, side, duplex);
+}
+
+static PyObject *end_share_outside(end_object *self, PyObject *Py_UNUSED(ignored))
+{
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    mh_pipe_share_outside(self->pipe);
+    Py_RETURN_NONE;
 }
 
 static PyObject *end_socket(PyObject *self, void *Py_UNUSED(closure))
@@ -296,11 +343,16 @@ static PyMethodDef end_methods[] = {
                "recv_bytes($self, /, *, cancel=None)\n--\n\nThe next message as bytes."),
     EXT_METHOD("poll", end_poll, EXT_FASTCALL,
                "poll($self, /, timeout=None, *, cancel=None)\n--\n\nIs there a message, or the end?"),
+    EXT_METHOD("send_fd", end_send_fd, METH_O, "send_fd($self, fd, /)\n--\n\nSend a descriptor."),
+    EXT_METHOD("recv_fd", end_recv_fd, METH_NOARGS, "recv_fd($self, /)\n--\n\nThe next descriptor; waits."),
     EXT_METHOD("close", end_close, METH_NOARGS, "close($self, /)\n--\n\nClose this end in this process."),
     EXT_METHOD("handle", end_handle, METH_NOARGS,
                "handle($self, /)\n--\n\n(segment fd, socket fd, side, duplex)"),
     EXT_METHOD("select_fd", end_select_fd, METH_NOARGS,
                "select_fd($self, /)\n--\n\nA descriptor to select on."),
+    EXT_METHOD("share_outside", end_share_outside, METH_NOARGS,
+               "share_outside($self, /)\n--\n\nA process outside of this one's tree is to have an end: no "
+               "message refers to shared memory from now on."),
     EXT_METHOD("_attach", end_attach, METH_VARARGS | METH_CLASS,
                "_attach($type, segment, socket, side, duplex, /)\n--\n\nThe same end in another process."),
     EXT_METHOD("_pair", end_pair, METH_O | METH_CLASS, "_pair($type, duplex, /)\n--\n\nTwo connected ends."),

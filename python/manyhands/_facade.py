@@ -20,10 +20,21 @@ class Facade(types.ModuleType):
     _std: types.ModuleType
 
     def __getattr__(self, name: str) -> Any:
+        std = self.__dict__["_std"]
         try:
-            return getattr(self.__dict__["_std"], name)
+            value = getattr(std, name)
         except AttributeError:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
+        if isinstance(value, types.ModuleType) and value.__name__ == f"{std.__name__}.{name}":
+            return self._submodule(name, value)
+        return value
+
+    def _submodule(self, name: str, value: types.ModuleType) -> types.ModuleType:
+        """Our submodule of that name, also where it was not imported yet; else the standard library's `value`."""
+        try:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        except ImportError:
+            return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = name in self.__dict__ or (name.startswith("__") and name.endswith("__"))

@@ -66,19 +66,25 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
     def Queue(self, maxsize: int = 0) -> Any:
         """A queue between processes."""
-        from manyhands.multiprocessing._queues import Queue
+        from manyhands.multiprocessing.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
     def JoinableQueue(self, maxsize: int = 0) -> Any:
         """A queue that counts unfinished tasks."""
-        from manyhands.multiprocessing._queues import JoinableQueue
+        from manyhands.multiprocessing.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
+    def SimpleQueue(self) -> Any:
+        """A queue with put and get alone."""
+        from manyhands.multiprocessing.queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
     def Pipe(self, duplex: bool = True) -> Any:
         """Two connected ends."""
-        from manyhands.multiprocessing._pipe import Pipe
+        from manyhands.multiprocessing.connection import Pipe
 
         return Pipe(duplex)
 
@@ -180,6 +186,7 @@ for _name in (
     "Barrier",
     "Queue",
     "JoinableQueue",
+    "SimpleQueue",
     "Pool",
 ):
     setattr(
@@ -193,4 +200,5 @@ _default_context = DefaultContext(_concrete_contexts[_std._default_context._defa
 def _force_start_method(method: str) -> None:
     """In a child: the method by which it was started is its default."""
     _default_context._actual_context = _concrete_contexts[method]
-    _std._force_start_method(method)
+    if method in _std._concrete_contexts:  # not where another library has brought the method
+        _std._force_start_method(method)

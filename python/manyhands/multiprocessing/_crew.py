@@ -28,7 +28,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl.messages import dumps, loads
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
-from manyhands.multiprocessing._queues import Queue
+from manyhands.multiprocessing.queues import OwnQueue
 
 _threading = stdlib_of("threading")
 _connection = stdlib_of("multiprocessing.connection")
@@ -98,7 +98,7 @@ class Crew:
         passes: type[BaseException] = BaseException,
     ) -> None:
         self.size, self.most = size, most
-        self.tasks, self.results = Queue(), Queue()
+        self.tasks, self.results = OwnQueue(), OwnQueue()
         self.table = _sharedctypes.RawArray("Q", size)
         self.claims = memoryview(self.table).cast("B").cast("Q")
         self.setup = worker.Setup(self.tasks, self.results, self.table, initializer, initargs, most, passes)

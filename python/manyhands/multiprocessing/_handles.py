@@ -13,7 +13,9 @@ from manyhands._facade import stdlib_of
 _context = stdlib_of("multiprocessing.context")
 _reduction = stdlib_of("multiprocessing.reduction")
 
-__all__ = ["receive", "send"]
+assert_spawning = _context.assert_spawning
+
+__all__ = ["assert_spawning", "goes_outside", "is_spawning", "receive", "send"]
 
 _received: dict[Any, int] = {}  # key -> descriptor in this process, for as long as it lives
 
@@ -36,3 +38,15 @@ def receive(token: tuple[Any, Any]) -> int:
     if key not in _received:
         _received[key] = duplicate.detach()
     return _received[key]
+
+
+def is_spawning() -> bool:
+    """Is what is being pickled for a process that is being started?"""
+    return _context.get_spawning_popen() is not None
+
+
+def goes_outside() -> bool:
+    """Is what is being pickled for a process that will not share this tree's memory? One that is started in another
+    way than ours (joblib's workers, say), or for which there was no place left."""
+    starting = _context.get_spawning_popen()
+    return starting is not None and getattr(starting, "_manyhands_place", None) is None

@@ -6,16 +6,19 @@ An end is a `Connection` of the standard library's by type and by behaviour: `se
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import CancelToken, core, messages  # noqa: F401  # messages binds pickling to the core
+from manyhands._impl import CancelToken, core, messages, set_module  # noqa: F401  # messages binds pickling to the core
+from manyhands.multiprocessing import _handles
 
 _std = stdlib_of("multiprocessing.connection")
 _reduction = stdlib_of("multiprocessing.reduction")
 
-__all__ = ["Pipe", "PipeConnection"]
+__all__ = ["Pipe", "PipeConnection", "QueueConnection", "queue_connections", "recv_handle", "send_handle"]
 
 
 class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
@@ -24,6 +27,13 @@ class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
     def __init__(self, end: Any, readable: bool = True, writable: bool = True) -> None:
         self._end = end
         super().__init__(end.socket_fd, readable, writable)
+
+    def __reduce__(self) -> Any:
+        segment, socket, side, duplex = self._end.handle()
+        if _handles.goes_outside():
+            self._end.share_outside()
+        fds = _reduction.DupFd(segment), _reduction.DupFd(socket)
+        return _rebuild, (fds, side, duplex, self.readable, self.writable)
 
     def fileno(self) -> int:
         """A descriptor that is readable while a message or end of file is there; for `select` and `wait`."""
@@ -81,12 +91,6 @@ class PipeConnection(_std.Connection):  # type: ignore[misc,name-defined]
         return bool(self._end.poll(timeout, cancel=cancel))
 
 
-def _reduce(connection: PipeConnection) -> Any:
-    segment, socket, side, duplex = connection._end.handle()
-    fds = _reduction.DupFd(segment), _reduction.DupFd(socket)
-    return _rebuild, (fds, side, duplex, connection.readable, connection.writable)
-
-
 def _rebuild(fds: Any, side: int, duplex: int, readable: bool, writable: bool) -> PipeConnection:
     segment, socket = (fd.detach() for fd in fds)
     try:
@@ -97,10 +101,76 @@ def _rebuild(fds: Any, side: int, duplex: int, readable: bool, writable: bool) -
     return PipeConnection(end, readable, writable)
 
 
-_reduction.register(PipeConnection, _reduce)
+class QueueConnection(PipeConnection):
+    """A queue as a connection: `send` puts, `recv` takes the next object, whoever put it."""
+
+    def __init__(self, end: Any, readable: bool = True, writable: bool = True) -> None:
+        super().__init__(end, readable, writable)
+
+    def __reduce__(self) -> Any:
+        fd, bell = self._end.handle()
+        if not _handles.is_spawning():
+            fds: Any = _reduction.DupFd(fd), _reduction.DupFd(bell)
+            return _rebuild_queue, (False, *fds, self.readable, self.writable)
+        if _handles.goes_outside():
+            self._end.share_outside()
+        file = os.fstat(fd).st_ino  # both ends have the same descriptors, and a child gets each of them once
+        fds = _handles.send(self, fd, ("queue end", file)), _handles.send(self, bell, ("end bell", file))
+        return _rebuild_queue, (True, *fds, self.readable, self.writable)
+
+
+def _rebuild_queue(kept: bool, fd: Any, bell: Any, readable: bool, writable: bool) -> QueueConnection:
+    if kept:
+        end, _ = core.QueueEnd._attach(_handles.receive(fd), _handles.receive(bell))
+    else:
+        with contextlib.ExitStack() as stack:
+            fds = [part.detach() for part in (fd, bell)]
+            for own in fds:
+                stack.callback(os.close, own)
+            end, _ = core.QueueEnd._attach(*fds)
+    return QueueConnection(end, readable, writable)
+
+
+def queue_connections() -> tuple[QueueConnection, QueueConnection]:
+    """Where to take from and where to put into a new queue."""
+    reader, writer = core.QueueEnd._pair()
+    return QueueConnection(reader, writable=False), QueueConnection(writer, readable=False)
+
+
+def send_handle(conn: Any, handle: int, destination_pid: int) -> None:
+    """Send a descriptor over a local connection: the receiver gets a duplicate."""
+    if isinstance(conn, PipeConnection):
+        conn._check_closed()
+        conn._end.send_fd(handle)
+    else:
+        _reduction.send_handle(conn, handle, destination_pid)
+
+
+def recv_handle(conn: Any) -> int:
+    """The descriptor that `send_handle` has sent at the other end. RuntimeError where something else comes."""
+    if not isinstance(conn, PipeConnection):
+        return int(_reduction.recv_handle(conn))
+    conn._check_closed()
+    try:
+        return int(conn._end.recv_fd())
+    except OSError as error:
+        if error.errno != errno.EBADMSG:
+            raise
+        raise RuntimeError("what came over the connection was no descriptor") from error
 
 
 def Pipe(duplex: bool = True) -> tuple[PipeConnection, PipeConnection]:
     """Two connected ends. Not `duplex`: the first only receives, the second only sends."""
     first, second = core.PipeEnd._pair(bool(duplex))
     return PipeConnection(first, True, bool(duplex)), PipeConnection(second, bool(duplex), True)
+
+
+# A child imports them by these names first; the modules there import this one.
+set_module(
+    "multiprocessing.connection",
+    "manyhands.multiprocessing.connection",
+    PipeConnection,
+    QueueConnection,
+    _rebuild,
+    _rebuild_queue,
+)

@@ -40,10 +40,11 @@ class Launch:
 
     pid: int
     control: Any
+    _manyhands_place: int | None = None
 
     def _launch(self, process_obj: Any) -> None:
         place = core.arena_reserve()
-        process_obj._manyhands_place = place
+        process_obj._manyhands_place = self._manyhands_place = place
         try:
             super()._launch(process_obj)  # type: ignore[misc]
         except BaseException:

@@ -2,22 +2,91 @@
 
 Names and behaviour are the standard library's, with these differences: a value that cannot be pickled raises in `put`,
 not in a thread; an item is safe once `put` has returned, even if its producer is killed at once; `qsize()` and
-`empty()` are exact.
+`empty()` are exact. `shutdown()` there is on every version of Python.
+
+Programs that reach inside find what they look for. `_reader` and `_writer` are connections onto the queue itself, so
+that ``queue._reader.recv()`` takes the next object and ``wait([queue._reader])`` waits for it; `_sem` tells how much
+room is left. `_rlock` and `_wlock` are locks that nobody here takes: gets and puts need none. A subclass that brings a
+feeder of its own (`_feed` or `_start_thread`, as joblib's does) is the standard library's queue, over a pipe.
 """
 
 from __future__ import annotations
 
+import functools
+import types
+from collections.abc import Callable
 from typing import Any
 
-from manyhands._impl import CancelToken, core, messages, strict  # noqa: F401  # messages binds pickling to the core
+from manyhands._facade import stdlib_of
+from manyhands._impl import (  # messages binds pickling to the core
+    CancelToken,
+    core,
+    messages,
+    set_module,
+    strict,
+)
+from manyhands._impl.queue import ShutDown  # noqa: F401  # binds it to the core
 from manyhands.multiprocessing import _handles
-from manyhands.multiprocessing._synchronize import Condition, Semaphore
+from manyhands.multiprocessing._pipe import QueueConnection, queue_connections
+from manyhands.multiprocessing._synchronize import Condition, Lock, Semaphore
 
-__all__ = ["JoinableQueue", "Queue"]
+_std = stdlib_of("multiprocessing.queues")
+
+__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 _Base: Any = core.MessageQueue
 if strict:
     from manyhands.multiprocessing._strict import StrictMessageQueue as _Base
+
+_FEEDER = ("_feed", "_start_thread")  # whose subclass overrides one of them puts by way of a thread
+_FED = (
+    "put",
+    "get",
+    "qsize",
+    "empty",
+    "full",
+    "put_nowait",
+    "get_nowait",
+    "close",
+    "join_thread",
+    "cancel_join_thread",
+    "_start_thread",
+    "_feed",
+    "_reset",
+    "_after_fork",
+    "_finalize_join",
+    "_finalize_close",
+    "_on_queue_feeder_error",
+    "__getstate__",
+    "__setstate__",
+)
+
+
+class _Room:
+    """What stands where the standard library's queue has a semaphore: the room that is left. The queue counts by
+    itself, so acquiring and releasing it changes nothing."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue, self._semlock = queue, self
+
+    def _get_value(self) -> int:
+        return int(self._queue._maxsize or _std_most()) - int(self._queue.qsize())
+
+    get_value = _get_value
+
+    def _is_zero(self) -> bool:
+        return self._get_value() <= 0
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """False where there is no room and the caller will not wait; the put that follows waits."""
+        return block or not self._is_zero()
+
+    def release(self) -> None:
+        """Whoever takes an object from the queue makes room already."""
+
+
+def _std_most() -> int:
+    return int(stdlib_of("multiprocessing.synchronize").SEM_VALUE_MAX)
 
 
 class Queue(_Base):  # type: ignore[misc]
@@ -25,28 +94,77 @@ class Queue(_Base):  # type: ignore[misc]
 
     `maxsize`: `put` waits while that many items are in it; 0: until a share of the memory is used up, when `put`
     raises MemoryError. ``put(obj, block=True, timeout=None)`` raises `queue.Full`, ``get(block=True, timeout=None)``
-    `queue.Empty`; both take ``cancel=``, a `manyhands.CancelToken`.
+    `queue.Empty`; both take ``cancel=``, a `manyhands.CancelToken`, and raise `queue.ShutDown` after ``shutdown()``.
     """
 
+    _fed = False
+    _ignore_epipe = False  # of programs written for the standard library's, which set it
+    _ends: tuple[Any, Any] | None = None
+    _rlock: Any
+    _wlock: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if any(name in vars(cls) for name in _FEEDER):
+            cls._fed = True
+            for name in ("_closed", "_maxsize", "_reader", "_writer", "_sem"):  # plain attributes there
+                setattr(cls, name, None)
+            for name in _FED:
+                if name not in vars(cls) and hasattr(_std.Queue, name):
+                    setattr(cls, name, vars(_std.Queue)[name])
+        elif "_on_queue_feeder_error" in vars(cls) and not (strict or cls._fed):
+            cls.put = _reporting(cls.put)
+
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
+        if self._fed:
+            _std.Queue.__init__(self, maxsize, ctx=ctx if ctx is not None else _context())
+            return
         super().__init__(max(maxsize, 0))
+        self._rlock, self._wlock = Lock(ctx=ctx), Lock(ctx=ctx)
         if strict:
             self._made_in(ctx)
 
     def __getstate__(self) -> Any:
         fd, select_fd, name, maxsize = self._handle()
-        return (
-            _handles.send(self, fd, ("queue", name)),
-            _handles.send(self, select_fd, ("bell", name)),
-            maxsize,
-        )
+        channel = _handles.send(self, fd, ("queue", name)), _handles.send(self, select_fd, ("bell", name))
+        if _handles.goes_outside():
+            self._share_outside()
+        return channel, maxsize, self._rlock, self._wlock
 
     def __setstate__(self, state: Any) -> None:
-        channel, bell, maxsize = state
+        (channel, bell), maxsize, self._rlock, self._wlock = state
         self._attach(_handles.receive(channel), _handles.receive(bell), channel[1][1], maxsize)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return type(self).__new__, (type(self),), self.__getstate__()
+
+    @property
+    def _reader(self) -> Any:
+        return self._connections()[0]
+
+    @_reader.setter
+    def _reader(self, value: Any) -> None:
+        self._ends = value, self._connections()[1]
+
+    @property
+    def _writer(self) -> Any:
+        return self._connections()[1]
+
+    @_writer.setter
+    def _writer(self, value: Any) -> None:
+        self._ends = self._connections()[0], value
+
+    def _connections(self) -> tuple[Any, Any]:
+        if self._ends is None:
+            self._ends = (
+                QueueConnection(self._end(), writable=False),
+                QueueConnection(self._end(), readable=False),
+            )
+        return self._ends
+
+    @property
+    def _sem(self) -> Any:
+        return _Room(self)
 
     def put_nowait(self, obj: Any) -> None:
         """``put(obj, block=False)``."""
@@ -62,6 +180,47 @@ class Queue(_Base):  # type: ignore[misc]
 
     def cancel_join_thread(self) -> None:
         """For programs written for the standard library: there is no thread to join."""
+
+    __class_getitem__: Any = classmethod(types.GenericAlias)
+
+
+# What such a subclass calls of its base.
+for _name in ("_start_thread", "_feed", "_reset", "_finalize_join", "_finalize_close"):
+    if hasattr(_std.Queue, _name):
+        setattr(Queue, _name, vars(_std.Queue)[_name])
+
+
+def _reporting(put: Callable[..., None]) -> Callable[..., None]:
+    """The `put` of a subclass that has said what is to become of errors in pickling: they go there."""
+
+    @functools.wraps(put)
+    def report(self: Any, obj: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            put(self, obj, *args, **kwargs)
+        except Exception as error:
+            try:
+                messages.dumps(obj, True)
+            except Exception:
+                self._on_queue_feeder_error(error, obj)
+            else:
+                raise
+
+    return report
+
+
+class OwnQueue(Queue):
+    """For the package's own use: `put` raises, in strict mode, too."""
+
+    if strict:
+
+        def _on_queue_feeder_error(self, e: BaseException, obj: Any) -> None:
+            raise e
+
+
+def _context() -> Any:
+    from manyhands.multiprocessing._contexts import _default_context
+
+    return _default_context.get_context()
 
 
 class JoinableQueue(Queue):
@@ -109,3 +268,52 @@ class JoinableQueue(Queue):
         with self._all_done:
             while self._unfinished.get_value() != 0:
                 self._all_done.wait(cancel=cancel)
+
+
+class SimpleQueue:
+    """A queue without a limit of items, `put` and `get` only; `put` waits where the memory for it is used up."""
+
+    _reader: Any
+    _writer: Any
+
+    def __init__(self, *, ctx: Any = None) -> None:
+        self._reader, self._writer = queue_connections()
+        self._rlock, self._wlock = Lock(ctx=ctx), Lock(ctx=ctx)
+        self._poll = self._reader.poll
+
+    def __getstate__(self) -> Any:
+        _handles.assert_spawning(self)
+        return self._reader, self._writer, self._rlock, self._wlock
+
+    def __setstate__(self, state: Any) -> None:
+        self._reader, self._writer, self._rlock, self._wlock = state
+        self._poll = self._reader.poll
+
+    def put(self, obj: Any) -> None:
+        """Put an object in; what pickling raises where it cannot be pickled."""
+        self._writer.send(obj)
+
+    def get(self) -> Any:
+        """The oldest object; waits."""
+        return self._reader.recv()
+
+    def empty(self) -> bool:
+        """Is there none?"""
+        return not self._reader.poll()
+
+    def close(self) -> None:
+        """This process uses it no more."""
+        self._reader.close()
+        self._writer.close()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while objects are there, for select and asyncio."""
+        return int(self._reader.fileno())
+
+    __class_getitem__: Any = classmethod(types.GenericAlias)
+
+
+# A child imports them by these names first; the modules there import this one.
+set_module(
+    "multiprocessing.queues", "manyhands.multiprocessing.queues", Queue, JoinableQueue, SimpleQueue, OwnQueue
+)

@@ -30,7 +30,7 @@ class StrictMessageQueue(core.MessageQueue):  # type: ignore[misc]
             )
         return super()._handle()
 
-    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None, *, cancel: Any = None) -> None:
         if not self._closed:
             self._used = True
             try:
@@ -38,15 +38,14 @@ class StrictMessageQueue(core.MessageQueue):  # type: ignore[misc]
             except Exception as error:
                 self._on_queue_feeder_error(error, obj)
                 return
-        super().put(obj, block, timeout)
+        super().put(obj, block, timeout, cancel=cancel)
 
     def close(self) -> None:
         if not self._closed:
             self._left = self.qsize()
         super().close()
 
-    @staticmethod
-    def _on_queue_feeder_error(e: BaseException, obj: Any) -> None:
+    def _on_queue_feeder_error(self, e: BaseException, obj: Any) -> None:
         traceback.print_exception(e)
 
     def empty(self) -> bool:

@@ -7,8 +7,16 @@ _std = stdlib_of("multiprocessing.queues")
 
 if available:
     from manyhands.multiprocessing._queues import (
-        JoinableQueue,
-        Queue,
+        JoinableQueue as JoinableQueue,
+    )
+    from manyhands.multiprocessing._queues import (
+        OwnQueue as OwnQueue,
+    )
+    from manyhands.multiprocessing._queues import (
+        Queue as Queue,
+    )
+    from manyhands.multiprocessing._queues import (
+        SimpleQueue as SimpleQueue,
     )
 
 facade(__name__, _std)

@@ -95,3 +95,22 @@ def spin(started, value):
 
 def sleep_for(seconds):
     time.sleep(seconds)
+
+
+def pass_on(there, back):
+    """Put all that comes into the other queue, up to None."""
+    while (item := there.get()) is not None:
+        back.put(item)
+
+
+def shut_down(queue):
+    queue.shutdown()
+
+
+def write_to_received(connection):
+    from manyhands.multiprocessing import reduction
+
+    fd = reduction.recv_handle(connection)
+    os.write(fd, connection.recv().encode())
+    os.close(fd)
+    connection.send("done")
