@@ -50,7 +50,7 @@ conformance: ## CPython's own tests on manyhands: SUITES='queue mp_fork' picks s
 	$(SUITES:%=--suite %) -j 2 $(ARGS)
 
 .PHONY: bench
-bench: ## ours beside its peers: ONLY='thread/*' picks rows, JSON=file keeps the figures
+bench: ## ours beside its peers: ONLY='thread/*' picks rows, JSON=file keeps the figures, ARGS=--check judges
 	@venv=$$($(SETUP) venv base bench) && site=$$($(SETUP) build release) && \
 	PYTHONPATH=$$site $$venv/bin/python -m bench $(if $(ONLY),--only '$(ONLY)') $(if $(JSON),--json '$(JSON)') $(ARGS)
 

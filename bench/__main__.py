@@ -1,8 +1,8 @@
-"""python -m bench [--only GLOB ...] [--json PATH] [--pairs N] | --check FILE | --list
+"""python -m bench [--only GLOB ...] [--json PATH] [--pairs N] [--check [FILE]] | --list
 
 Each row names an operation. Ours and its peer are timed in turn, in the workers themselves, and the ratio is taken pair
-by pair: machines drift, ratios within one run do not. `--check FILE` prints the rows of a JSON result that are behind
-their goal and exits with 1 if there are any.
+by pair: machines drift, ratios within one run do not. `--check` exits with 1 where a row is behind its goal or missing;
+`--check FILE` judges the figures that `--json FILE` has kept, and measures nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,21 @@ def main() -> int:
     )
     parser.add_argument("--json", metavar="PATH", help="write the figures there, too")
     parser.add_argument("--pairs", type=int, default=9, help="pairs of samples per row (default %(default)s)")
-    parser.add_argument("--check", metavar="FILE", help="judge a JSON result instead of measuring")
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="judge: what is measured, or what --json kept in FILE",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     options = parser.parse_args()
     if options.check:
-        return report.check(options.check, options.only)
+        try:
+            return report.check(report.read(options.check), options.only)
+        except (OSError, ValueError) as error:
+            print(f"bench: --check {options.check}: {error}", file=sys.stderr)
+            return 2
     rows = runner.select(options.only)
     if not rows:
         print(
@@ -39,7 +49,7 @@ def main() -> int:
     results = report.show(runner.measure(row, options.pairs) for row in rows)
     if options.json:
         report.write(options.json, results)
-    return 0
+    return 0 if options.check is None else report.check({r.name: r.ratio for r in results}, options.only)
 
 
 if __name__ == "__main__":

@@ -53,17 +53,24 @@ def write(path: str, results: list[Result]) -> None:
     pathlib.Path(path).write_text(json.dumps([dataclasses.asdict(r) for r in results], indent=1) + "\n")
 
 
-def check(path: str, only: list[str]) -> int:
+def read(path: str) -> dict[str, float]:
+    """The ratios in what write() wrote; OSError, or ValueError where that is something else."""
+    try:
+        return {row["name"]: row["ratio"] for row in json.loads(pathlib.Path(path).read_text())}
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError("not the figures of a run; make them with --json FILE") from None
+
+
+def check(ratios: dict[str, float], only: list[str]) -> int:
     """Print the rows behind their goal, missing ones among them; 1 if there are any."""
-    rows = {r["name"]: r for r in json.loads(pathlib.Path(path).read_text())}
     behind = 0
     for name, goal in GOALS.items():
         if only and not any(fnmatch.fnmatch(name, pattern) for pattern in only):
             continue
-        row = rows.get(name)
-        if row is None or row["ratio"] < goal:
+        ratio = ratios.get(name)
+        if ratio is None or ratio < goal:
             behind += 1
-            had = "missing" if row is None else f"{row['ratio']:.3g}x"
+            had = "missing" if ratio is None else f"{ratio:.3g}x"
             print(f"{name:28} {had:>9}, goal {goal:g}x   {REASONS.get(name, '')}")
     print(f"{behind} rows behind their goal" if behind else "every row reaches its goal")
     return 1 if behind else 0

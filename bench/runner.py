@@ -15,12 +15,13 @@ import json
 import os
 import pathlib
 import statistics
+import textwrap
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = ["ROWS", "Result", "Row", "measure", "row", "select", "timed"]
+__all__ = ["ROWS", "Result", "Row", "measure", "repeated", "row", "select", "timed"]
 
 SAMPLE_NS = 20_000_000  # a sample takes at least this long ...
 BOX_NS = 6_000_000_000  # ... and a row about this long at most, with never fewer than three pairs
@@ -72,17 +73,34 @@ def row(name: str, peer: str, **options: Any) -> Callable[[Callable[[Any], Any]]
     return register
 
 
-def timed(operation: Callable[[], Any]) -> Run:
-    """run(n) for an operation without arguments; the empty loop's own time is part of both sides."""
+_UNROLLED = 10  # the loop of a sample costs as much as a short call: it is paid once for so many operations
 
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for _ in repeat:
-            operation()
-        return time.perf_counter_ns() - started
 
+def repeated(statement: str, **names: Any) -> Run:
+    """run(n) for one line of Python, written out ten times in the loop; `names` are those that it uses."""
+    source = f"""
+def run(n):
+    rounds, rest = range(n // {_UNROLLED}), range(n % {_UNROLLED})
+    started = clock()
+    for _ in rounds:
+{(f"        {statement}" + chr(10)) * _UNROLLED}
+    for _ in rest:
+        {statement}
+    return clock() - started
+"""
+    # locals are what a function of a program would have: names of a closure, not of a module
+    outer = (
+        f"def outer({', '.join(['clock', *names])}):\n" + textwrap.indent(source, "    ") + "    return run\n"
+    )
+    space: dict[str, Any] = {}
+    exec(compile(outer, f"<{statement}>", "exec"), space)
+    run: Run = space["outer"](time.perf_counter_ns, *names.values())
     return run
+
+
+def timed(operation: Callable[[], Any]) -> Run:
+    """run(n) for an operation without arguments."""
+    return repeated("operation()", operation=operation)
 
 
 def _side(package: str) -> types.SimpleNamespace:

@@ -360,7 +360,8 @@ static int wait_for_end(void *thread, mh_deadline deadline, ext_waiting *waiting
     return mh_thread_join(thread, deadline, waiting->cancel);
 }
 
-/* What the core refuses is no wait: the thread is the calling one, was never adopted, or lived before a fork. */
+/* What the core refuses is not for the control to say: the thread is the calling one, was never adopted, or lived before a
+ * fork. */
 static PyObject *control_join(ext_control *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ext_until until;
@@ -374,7 +375,10 @@ static PyObject *control_join(ext_control *self, PyObject *const *args, Py_ssize
     if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
         rc = ext_wait((PyObject *) self, wait_for_end, &self->thread, until);
     }
-    return rc == EXT_RAISED ? NULL : PyBool_FromLong(rc >= 0);
+    if (rc < 0 && rc != -ETIMEDOUT && rc != EXT_RAISED) {
+        Py_RETURN_NONE;
+    }
+    return ext_waited(rc);
 }
 
 static PyObject *control_get_state(ext_control *self, void *unused)
@@ -417,7 +421,8 @@ static PyMethodDef control_methods[] = {
     EXT_METHOD(
         "join", control_join, EXT_FASTCALL,
         "join($self, /, timeout=None, *, cancel=None)\n--\n\n"
-        "Wait until the thread has disowned the control, at most `timeout` seconds. Return whether it has."),
+        "Wait until the thread has disowned the control, at most `timeout` seconds. Return whether it has; "
+        "None where the\nthread is the calling one, has not begun, or stayed behind at a fork."),
     EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet the thread go on."),
     EXT_METHOD("terminate", control_terminate, METH_NOARGS,
                "terminate($self, /)\n--\n\nAsk the thread to end: ThreadExit is raised in it."),

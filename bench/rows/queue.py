@@ -6,21 +6,11 @@ import time
 from typing import Any
 
 from bench.rows.thread import take_turns
-from bench.runner import row
+from bench.runner import repeated, row
 
 
 def _through(queue: Any) -> Any:
-    put, get = queue.put, queue.get
-
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for i in repeat:
-            put(i)
-            get()
-        return time.perf_counter_ns() - started
-
-    return run
+    return repeated("put(1); get()", put=queue.put, get=queue.get)
 
 
 @row("queue/queue", "queue.Queue")

@@ -5,21 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bench.runner import row, timed
+from bench.runner import repeated, row, timed
 
 
 def _pair(primitive: Any) -> Any:
-    acquire, release = primitive.acquire, primitive.release
-
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for _ in repeat:
-            acquire()
-            release()
-        return time.perf_counter_ns() - started
-
-    return run
+    return repeated("acquire(); release()", acquire=primitive.acquire, release=primitive.release)
 
 
 @row("thread/lock", "threading.Lock")
@@ -44,32 +34,12 @@ def bounded_semaphore(side: Any) -> Any:
 
 @row("thread/lock-with", "threading.Lock")
 def lock_with(side: Any) -> Any:
-    guard = side.threading.Lock()
-
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for _ in repeat:
-            with guard:
-                pass
-        return time.perf_counter_ns() - started
-
-    return run
+    return repeated("with guard: pass", guard=side.threading.Lock())
 
 
 @row("thread/condition-notify", "threading.Condition")
 def condition_notify(side: Any) -> Any:
-    condition = side.threading.Condition()
-
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for _ in repeat:
-            with condition:
-                condition.notify()
-        return time.perf_counter_ns() - started
-
-    return run
+    return repeated("with condition: condition.notify()", condition=side.threading.Condition())
 
 
 @row("thread/event-set", "threading.Event")

@@ -207,10 +207,12 @@ class Thread(_StdThread):
 
         A wait as any other of manyhands: here the calling thread can be paused and ended.
         """
-        if self._started.is_set() and self is not std.current_thread() and self.is_alive():
-            if not self._control.join(timeout, cancel=cancel):
+        if self._initialized and self._started.is_set():  # type: ignore[attr-defined]
+            ended = self._control.join(timeout, cancel=cancel)
+            if ended is False:
                 return
-            timeout = None  # what is left to do for it takes no time
+            if ended:
+                timeout = None  # what is left to do for it takes no time
         super().join(timeout)
 
     def resume(self) -> None:
