@@ -123,6 +123,7 @@ TEST(a_job_is_answered)
     }
     CHECK_EQ(outcome(pool, STATUS), -12345);
     CHECK_EQ(mh_process_pool_replaced(pool), 0);
+    CHECK_EQ(mh_process_pool_wait(pool, soon(), NULL), 0); /* the job is told before the pool has counted it */
     CHECK_EQ(mh_process_pool_pending(pool), 0);
     CHECK_EQ(mh_process_pool_destroy(pool), 0);
     CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1); /* no worker is left */
