@@ -117,12 +117,15 @@ static int parse_stat(const char *text, struct stat_line *line)
     return 0;
 }
 
+/* By way of /proc/ID/task, which every id has, a thread's as well: a user-space emulator (qemu) makes up a process's own
+ * /proc/ID/stat, with a start time that others do not see. */
 static int read_stat(int id, struct stat_line *line)
 {
-    char path[40], text[1024];
-    char *end = mh__put_text(path, path + sizeof path, "/proc/");
-    end = mh__put_number(end, path + sizeof path, (uint64_t) id, 10);
-    mh__put_text(end, path + sizeof path, "/stat");
+    char path[64], text[1024];
+    const char *limit = path + sizeof path;
+    char *end = mh__put_number(mh__put_text(path, limit, "/proc/"), limit, (uint64_t) id, 10);
+    end = mh__put_number(mh__put_text(end, limit, "/task/"), limit, (uint64_t) id, 10);
+    mh__put_text(end, limit, "/stat");
     ssize_t size = mh__read_text(path, text, sizeof text);
     if (size < 0) {
         return (int) size;

@@ -19,7 +19,8 @@
 #include "manyhands/process.h"
 #include "manyhands/process_pool.h"
 
-#define LOOK_FIRST_NS INT64_C(1000000) /* when a thread that waits for an answer looks whether the worker lives */
+#define LOOK_FIRST_NS \
+    INT64_C(1000000) /* when a thread that waits for an answer looks whether the worker lives */
 #define LOOK_MOST_NS INT64_C(20000000)
 #define UNTAKEN_MOST 3 /* workers in a row that die before they take the request: the next will as well */
 #define LEAVE_NS INT64_C(5000000000)
@@ -206,7 +207,8 @@ static int attempt(struct slot *slot, mh_job *job, int *taken)
     }
     mh_deadline limit = job->limit > 0 ? mh_in_ns(job->limit) : MH_FOREVER;
     until = limit < until ? limit : until;
-    rc = mh_channel_put(slot->requests, &job->request, 1, 0, MH_AT_ONCE, NULL); /* empty: there is room or never */
+    rc = mh_channel_put(slot->requests, &job->request, 1, 0, MH_AT_ONCE,
+                        NULL); /* empty: there is room or never */
     if (rc < 0) {
         return rc == -ENOMEM || rc == -ETIMEDOUT ? -EMSGSIZE : rc;
     }

@@ -54,11 +54,11 @@ typedef struct mh_process_pool_options {
 typedef struct mh_job mh_job;
 struct mh_job {
     mh_part request;
-    mh_deadline end_by; /* 0, or: where it has not ended by then it is ended, result -ETIMEDOUT */
-    int64_t limit;      /* 0, or: ns that it may run, from the moment in which a worker is handed it */
-    uint32_t retries;   /* how often it is begun anew where its worker died; 0: MH_E_LOST at once */
-    uint32_t begun;     /* how often it was handed to a worker; read it when the job has ended */
-    mh_message answer;  /* once it has ended; reused by the next submit, freed by mh_job_fini() */
+    mh_deadline end_by;    /* 0, or: where it has not ended by then it is ended, result -ETIMEDOUT */
+    int64_t limit;         /* 0, or: ns that it may run, from the moment in which a worker is handed it */
+    uint32_t retries;      /* how often it is begun anew where its worker died; 0: MH_E_LOST at once */
+    uint32_t begun;        /* how often it was handed to a worker; read it when the job has ended */
+    mh_message answer;     /* once it has ended; reused by the next submit, freed by mh_job_fini() */
     mh_process_pool *pool; /* from here on private */
     mh_task task;
 };

@@ -108,7 +108,8 @@ static int outcome(mh_process_pool *pool, int what)
     CHECK_EQ(mh_process_pool_submit(pool, &job), 0);
     int rc = result_of(&job, &status);
     if (rc == 0 && what == ECHO) {
-        CHECK(status == (int) sizeof request && job.answer.size == 5 && memcmp(job.answer.data, "hello", 5) == 0);
+        CHECK(status == (int) sizeof request && job.answer.size == 5 &&
+              memcmp(job.answer.data, "hello", 5) == 0);
     }
     mh_job_fini(&job);
     return rc == 0 ? status : rc;
@@ -123,7 +124,8 @@ TEST(a_job_is_answered)
     }
     CHECK_EQ(outcome(pool, STATUS), -12345);
     CHECK_EQ(mh_process_pool_replaced(pool), 0);
-    CHECK_EQ(mh_process_pool_wait(pool, soon(), NULL), 0); /* the job is told before the pool has counted it */
+    CHECK_EQ(mh_process_pool_wait(pool, soon(), NULL),
+             0); /* the job is told before the pool has counted it */
     CHECK_EQ(mh_process_pool_pending(pool), 0);
     CHECK_EQ(mh_process_pool_destroy(pool), 0);
     CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1); /* no worker is left */
