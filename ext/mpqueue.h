@@ -28,7 +28,8 @@ typedef PyObject *(*queue_opener)(ext_state *state, const char *data, size_t siz
 
 /* Take messages until one is not void (its producer was killed inside put). 0 or more: *value is its object, NULL with
  * an exception where it cannot be opened; else a code as above. */
-int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ext_until until, PyObject **value);
+int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ext_until until,
+                   PyObject **value);
 
 mh_message *queue_borrow(queue_shared *shared); /* NULL with MemoryError */
 void queue_give_back(queue_shared *shared, mh_message *message);

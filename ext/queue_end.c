@@ -52,7 +52,8 @@ mh_message *queue_borrow(queue_shared *shared)
 
 void queue_give_back(queue_shared *shared, mh_message *message)
 {
-    if (message->room > ((size_t) 1 << 20)) { /* a large message's memory is not kept for the next small one */
+    if (message->room >
+        ((size_t) 1 << 20)) { /* a large message's memory is not kept for the next small one */
         free_message(message);
     } else {
         free_message(atomic_exchange(&shared->spare, message));
@@ -116,7 +117,8 @@ int queue_take(PyObject *self, mh_channel *channel, mh_message *message, size_t 
     return rc == -ETIMEDOUT && until.at != MH_AT_ONCE ? ext_wait(self, wait_get, &args, until) : rc;
 }
 
-int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ext_until until, PyObject **value)
+int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ext_until until,
+                   PyObject **value)
 {
     ext_state *state = ext_state_of(Py_TYPE(self));
     mh_message *message = state == NULL ? NULL : queue_borrow(shared);
@@ -150,7 +152,8 @@ static PyObject *raise_code(end_object *self, int rc, int putting)
         return NULL;
     case -ENOMEM:
     case -EMSGSIZE:
-        PyErr_SetString(PyExc_MemoryError, "the queue has reached its limit of bytes: nobody takes what is put");
+        PyErr_SetString(PyExc_MemoryError,
+                        "the queue has reached its limit of bytes: nobody takes what is put");
         return NULL;
     default:
         ext_raise_code((PyObject *) self, rc);
@@ -178,7 +181,8 @@ static queue_shared *enter(end_object *self)
 static int end_args(end_object *self, const char *function, const char *name, PyObject *const *args,
                     Py_ssize_t nargs, PyObject *kwnames, PyObject **value, ext_until *until)
 {
-    const ext_signature with = {function, 1, 1, 2, {name, "cancel"}}, without = {function, 0, 0, 1, {"cancel"}};
+    const ext_signature with = {function, 1, 1, 2, {name, "cancel"}},
+                        without = {function, 0, 0, 1, {"cancel"}};
     PyObject *given[2] = {NULL, NULL};
     *until = EXT_FOREVER;
     if (ext_args(value != NULL ? &with : &without, args, nargs, kwnames, given) < 0) {
@@ -239,8 +243,7 @@ static PyObject *receive(end_object *self, const char *function, queue_opener op
         return NULL;
     }
     queue_shared *shared = enter(self);
-    int rc = shared == NULL ? EXT_RAISED
-                            : queue_take_one((PyObject *) self, shared, opener, until, &value);
+    int rc = shared == NULL ? EXT_RAISED : queue_take_one((PyObject *) self, shared, opener, until, &value);
     if (shared != NULL) {
         queue_drop(shared);
     }
@@ -417,8 +420,9 @@ static PyMethodDef end_methods[] = {
                "message refers to shared memory from now on."),
     EXT_METHOD("_attach", end_attach, METH_VARARGS | METH_CLASS,
                "_attach($type, fd, bell, /)\n--\n\nTwo ends of a queue of another process."),
-    EXT_METHOD("_pair", end_pair, METH_NOARGS | METH_CLASS,
-               "_pair($type, /)\n--\n\nTwo ends of a new queue, whose put() waits where its bytes are used up."),
+    EXT_METHOD(
+        "_pair", end_pair, METH_NOARGS | METH_CLASS,
+        "_pair($type, /)\n--\n\nTwo ends of a new queue, whose put() waits where its bytes are used up."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
+from manyhands._impl.by_value import HINT, ByValuePickler, main_is_found
 
 _ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 
@@ -27,7 +28,8 @@ class _Scratch:
     def __init__(self) -> None:
         self.file = io.BytesIO()
         self.buffers: list[pickle.PickleBuffer] = []
-        self.pickler = _ForkingPickler(self.file, 5, True, self._aside)
+        kind = _ForkingPickler if main_is_found() else ByValuePickler
+        self.pickler = kind(self.file, 5, True, self._aside)
 
     def _aside(self, buffer: pickle.PickleBuffer) -> bool:
         """True: keep it in the pickle."""
@@ -57,7 +59,7 @@ def dumps(value: Any, in_band: bool = False) -> Any:
     """
     if in_band:
         try:
-            return bytes(_ForkingPickler.dumps(value, 5))
+            return bytes((_ForkingPickler if main_is_found() else ByValuePickler).dumps(value, 5))
         except Exception as error:
             return _by_value(value, error)[0]
     try:
@@ -77,6 +79,8 @@ def _by_value(value: Any, error: Exception) -> tuple[bytes, list[pickle.PickleBu
     try:
         import cloudpickle  # type: ignore[import-untyped]
     except ImportError:
+        if isinstance(error, (pickle.PicklingError, AttributeError)) and HINT not in str(error):
+            error.add_note(HINT)
         raise error from None
     try:
         return cloudpickle.dumps(value, 5), []

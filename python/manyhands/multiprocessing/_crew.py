@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._impl.by_value import needs_value
 from manyhands._impl.messages import dumps, loads
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
@@ -58,6 +59,8 @@ def name_of(function: Any) -> bytes | None:
     if type(function) is types.BuiltinFunctionType and not isinstance(
         function.__self__, (types.ModuleType, type(None))
     ):
+        return None
+    if type(function) is not types.BuiltinFunctionType and needs_value(function):
         return None
     try:
         return bytes(_pickler.dumps(function, 5))

@@ -5,10 +5,15 @@ These classes are not put in the place of the standard library's, which build on
 
 from __future__ import annotations
 
+import linecache
+import sys
 from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
+from manyhands._impl.by_value import without_false_main
+
+_process = stdlib_of("multiprocessing.process")
 
 __all__ = ["popen"]
 
@@ -35,18 +40,42 @@ class _Ended:
         return 0
 
 
+def _guide() -> str:
+    """What to tell a script that starts processes while a child imports it: what to change, by its own line."""
+    frame: Any = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__") not in ("__main__", "__mp_main__"):
+        frame = frame.f_back
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    line = linecache.getline(file, number).strip() or "..."
+    return f"""
+        An attempt has been made to start a new process before the current process has finished its bootstrapping
+        phase: a child imports the script once more, to find its functions, and it came to {file}, line {number}.
+
+        Put what shall run only once, in the main process, into a function, and add these lines:
+
+            def main():
+                {line}
+            if __name__ == "__main__":
+                main()
+        """
+
+
 class Launch:
     """Mixed into the start methods' Popen classes: a place in the arena, and the core's handle of the child."""
 
     pid: int
+    method: str
     control: Any
     _manyhands_place: int | None = None
 
     def _launch(self, process_obj: Any) -> None:
+        if self.method != "fork" and getattr(_process.current_process(), "_inheriting", False):
+            raise RuntimeError(_guide())
         place = core.arena_reserve()
         process_obj._manyhands_place = self._manyhands_place = place
         try:
-            super()._launch(process_obj)  # type: ignore[misc]
+            with without_false_main():
+                super()._launch(process_obj)  # type: ignore[misc]
         except BaseException:
             if place is not None:
                 core.arena_unreserve(place)

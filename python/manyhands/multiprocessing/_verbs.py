@@ -5,10 +5,13 @@ A mixin before the standard library's process classes, whose life cycle stays.
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from typing import Any
 
 from manyhands._impl import CancelToken, core
+from manyhands._impl.by_value import ByValuePickler
 from manyhands.multiprocessing import _handles
 
 __all__ = ["Verbs"]
@@ -64,13 +67,17 @@ class Verbs:
         return int(self._control().memory())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """On the way to a child by spawn or forkserver: first join the arena, then unpickle the rest."""
+        """On the way to a child by spawn or forkserver: first join the arena, then unpickle the rest. A target that the
+        child would not find by name goes by value."""
         reduced: Any = super().__reduce_ex__(protocol)
-        make, arguments, *rest = reduced
-        if self._manyhands_place is None:
-            return make, arguments, *rest
-        token = _handles.send(self, core.arena_fd(), "arena")
-        return _join_and_make, (token, self._manyhands_place, make, arguments), *rest
+        if not _handles.is_spawning():
+            return reduced
+        file = io.BytesIO()
+        ByValuePickler(file, pickle.HIGHEST_PROTOCOL).dump(tuple(reduced[:3]))
+        place, token = self._manyhands_place, None
+        if place is not None:
+            token = _handles.send(self, core.arena_fd(), "arena")
+        return _join_and_make, (token, place, file.getvalue())
 
     def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
         if self._manyhands_place is not None:
@@ -78,6 +85,13 @@ class Verbs:
         return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
 
 
-def _join_and_make(token: Any, place: int, make: Any, arguments: Any) -> Any:
-    core.arena_join(_handles.receive(token), place)
-    return make(*arguments)
+def _join_and_make(token: Any, place: int | None, data: bytes) -> Any:
+    if place is not None:
+        core.arena_join(_handles.receive(token), place)
+    make, arguments, state = pickle.loads(data)
+    process = make(*arguments)
+    if hasattr(process, "__setstate__"):
+        process.__setstate__(state)
+    else:
+        process.__dict__.update(state)
+    return process
