@@ -66,6 +66,10 @@ format: ## rewrite C and Python files in the project's format
 sanitize: ## the C tests under ASan with UBSan, then under TSan
 	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; exit $$rc
 
+.PHONY: model
+model: ## SPIN explores the models of tests/model, and catches each broken variant
+	@tests/model/run
+
 .PHONY: portable
 portable: ## the C tests with clang, with musl, and for aarch64 under qemu
 	@$(SETUP) portable
