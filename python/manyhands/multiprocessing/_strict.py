@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import secrets
 import traceback
 from typing import Any
 
@@ -10,7 +12,40 @@ from manyhands._impl import core
 
 _reduction = stdlib_of("multiprocessing.reduction")
 
-__all__ = ["StrictMessageQueue"]
+_semaphores = importlib.import_module("_multiprocessing")
+_process = stdlib_of("multiprocessing.process")
+_tracker = stdlib_of("multiprocessing.resource_tracker")
+_util = stdlib_of("multiprocessing.util")
+
+__all__ = ["NamedSemLock", "StrictMessageQueue"]
+
+
+class NamedSemLock:
+    """The `_semlock` of a lock or semaphore, with the name that the standard library's has outside of a fork context.
+
+    A semaphore of the system by that name stands for ours: the resource tracker knows of it from the beginning, and
+    removes it after its process.
+    """
+
+    name: str | None = None
+
+    def __init__(self, owner: Any, core_object: Any, context: Any) -> None:
+        self._core = core_object
+        if context is None:
+            from manyhands.multiprocessing._contexts import _default_context as context
+        if context.get_start_method() != "fork":
+            self.name = f"{_process.current_process()._config['semprefix']}-{secrets.token_hex(8)}"
+            _semaphores.SemLock(1, 1, 1, self.name, False)
+            _tracker.register(self.name, "semaphore")
+            _util.Finalize(owner, _remove, (self.name,), exitpriority=0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+
+def _remove(name: str) -> None:
+    _semaphores.sem_unlink(name)
+    _tracker.unregister(name, "semaphore")
 
 
 class StrictMessageQueue(core.MessageQueue):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import CancelToken, core, messages  # noqa: F401  # messages binds exceptions to the core
+from manyhands._impl import CancelToken, core, messages, strict  # noqa: F401  # messages binds exceptions to the core
 from manyhands.multiprocessing import _handles
 
 _threading = stdlib_of("threading")
@@ -59,6 +59,15 @@ class SemLock(_Shared):
 
     _make_methods = _bind
 
+    def _begin(self, core_object: Any, ctx: Any) -> None:
+        """A new one, made in that context."""
+        self._core = core_object
+        self._bind()
+        if strict:
+            from manyhands.multiprocessing._strict import NamedSemLock
+
+            self._semlock = NamedSemLock(self, core_object, ctx)
+
     def __enter__(self) -> Any:
         return self._core.__enter__()
 
@@ -76,8 +85,7 @@ class Semaphore(SemLock):
     _core_type = core.SharedSemaphore
 
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
-        self._core = core.SharedSemaphore(value, 0)
-        self._bind()
+        self._begin(core.SharedSemaphore(value, 0), ctx)
 
     def get_value(self) -> int:
         """The value at this moment."""
@@ -91,8 +99,7 @@ class BoundedSemaphore(Semaphore):
     """A semaphore whose value never passes its first one: a ``release()`` too many raises ValueError."""
 
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
-        self._core = core.SharedSemaphore(value, value)
-        self._bind()
+        self._begin(core.SharedSemaphore(value, value), ctx)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={self._core._get_value()}, maxvalue={self._core.maxvalue})>"
@@ -118,8 +125,7 @@ class Lock(SemLock):
     _core_type = core.SharedLock
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self._core = core.SharedLock()
-        self._bind()
+        self._begin(core.SharedLock(), ctx)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(owner={_owner_name(self._core)})>"
@@ -131,8 +137,7 @@ class RLock(SemLock):
     _core_type = core.SharedRLock
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self._core = core.SharedRLock()
-        self._bind()
+        self._begin(core.SharedRLock(), ctx)
 
     def __repr__(self) -> str:
         name = _owner_name(self._core)
@@ -190,7 +195,7 @@ class Condition(_Shared):
     def wait(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
         """Release the lock, wait to be notified, take the lock again. False where the time was up."""
         assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
-        return bool(self._core.wait(self._lock._semlock, timeout, cancel=cancel))
+        return bool(self._core.wait(self._lock._core, timeout, cancel=cancel))
 
     def wait_for(
         self, predicate: Callable[[], Any], timeout: float | None = None, *, cancel: CancelToken | None = None

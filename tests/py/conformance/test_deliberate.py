@@ -132,3 +132,20 @@ def test_start_methods_mix(tmp_path):
     main = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(script)!r}]).returncode)"
     assert output("default", main) == ["hello"]
     assert output("strict", main) == ["refused"]
+
+
+def test_a_lock_has_a_name_in_strict_mode_only():
+    code = """
+        import gc, os
+        import manyhands.multiprocessing as mp
+        before = set(os.listdir("/dev/shm"))
+        lock, condition = mp.get_context("spawn").Lock(), mp.get_context("spawn").Condition()
+        print(getattr(lock._semlock, "name", None) is not None, len(set(os.listdir("/dev/shm")) - before))
+        with lock, condition:
+            print(lock._semlock._is_mine(), condition.wait(0.01))
+        del lock, condition
+        gc.collect()
+        print(len(set(os.listdir("/dev/shm")) - before))
+    """
+    assert output("default", code) == ["False", "0", "True", "False", "0"]
+    assert output("strict", code) == ["True", "2", "True", "False", "0"]
