@@ -66,6 +66,10 @@ format: ## rewrite C and Python files in the project's format
 sanitize: ## the C tests under ASan with UBSan, then under TSan
 	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; exit $$rc
 
+.PHONY: docs-c
+docs-c: ## the C reference from the headers, in build/reference: man pages (man -l .../mh_channel_put.3) and Markdown
+	@$$($(SETUP) python) tools/man_pages.py build/reference
+
 .PHONY: model
 model: ## SPIN explores the models of tests/model, and catches each broken variant
 	@tests/model/run
