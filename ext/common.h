@@ -132,6 +132,7 @@ int ext_cancel_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
 int ext_shared_lock_ready(PyObject *module, ext_state *state);
 int ext_shared_sync_ready(PyObject *module, ext_state *state);
+int ext_shared_rwlock_ready(PyObject *module, ext_state *state);
 int ext_mpqueue_ready(PyObject *module, ext_state *state);
 int ext_queue_end_ready(PyObject *module, ext_state *state);
 int ext_pipe_end_ready(PyObject *module, ext_state *state);

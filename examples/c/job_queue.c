@@ -52,7 +52,8 @@ static int worker(mh_channel *jobs, mh_channel *results)
         struct job job;
         memcpy(&job, message.data, sizeof job);
         struct result result = {job.number, count_primes(job.from, job.upto)};
-        must(mh_channel_put(results, &(mh_part){&result, sizeof result}, 1, 0, mh_in_ms(20000), NULL), "a result");
+        must(mh_channel_put(results, &(mh_part){&result, sizeof result}, 1, 0, mh_in_ms(20000), NULL),
+             "a result");
     }
     mh_message_fini(&message);
     return rc == MH_E_CLOSED ? 0 : 1;
@@ -107,7 +108,8 @@ int main(int argc, char **argv)
     snprintf(first, sizeof first, "%d", fds[0]);
     snprintf(second, sizeof second, "%d", fds[1]);
     char *words[] = {argv[0], first, second, NULL};
-    mh_process workers[2] = {{.argv = words, .keep_fds = fds, .keep_fd_count = 2, .flags = MH_PROCESS_DIE_WITH_PARENT}};
+    mh_process workers[2] = {
+        {.argv = words, .keep_fds = fds, .keep_fd_count = 2, .flags = MH_PROCESS_DIE_WITH_PARENT}};
     workers[1] = workers[0];
     for (int i = 0; i < 2; i++) {
         must(mh_process_start(&workers[i]), "a worker did not start");

@@ -16,6 +16,7 @@
 #include "pool.h"
 #include "process.h"
 #include "process_pool.h"
+#include "robust_sem.h"
 #include "rwlock.h"
 #include "segment.h"
 #include "sem.h"

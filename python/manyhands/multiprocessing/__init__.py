@@ -15,9 +15,9 @@ if _available:
     globals().update(
         {
             name: getattr(_contexts._default_context, name)
-            for name in _std.__all__
+            for name in (*_std.__all__, "RWLock")
             if hasattr(_contexts._default_context, name)
         }
     )
 
-facade(__name__, _std)
+facade(__name__, _std, extra=("RWLock",) if _available else ())

@@ -38,11 +38,17 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
         return Condition(lock, ctx=self.get_context())
 
-    def Semaphore(self, value: int = 1) -> Any:
-        """A semaphore for processes."""
+    def RWLock(self, prefer: str | None = None) -> Any:
+        """A reader-writer lock for processes."""
+        from manyhands.multiprocessing._synchronize import RWLock
+
+        return RWLock(prefer, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1, *, robust: bool = False) -> Any:
+        """A semaphore for processes; `robust`: the permits of a killed process come back."""
         from manyhands.multiprocessing._synchronize import Semaphore
 
-        return Semaphore(value, ctx=self.get_context())
+        return Semaphore(value, ctx=self.get_context(), robust=robust)
 
     def BoundedSemaphore(self, value: int = 1) -> Any:
         """A bounded semaphore for processes."""

@@ -18,7 +18,7 @@ from manyhands.multiprocessing import _handles
 _threading = stdlib_of("threading")
 _process = stdlib_of("multiprocessing.process")
 
-__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "RWLock", "Semaphore"]
 
 
 class _Shared:
@@ -80,12 +80,35 @@ class SemLock(_Shared):
 
 
 class Semaphore(SemLock):
-    """A counting semaphore. ``acquire(block=True, timeout=None)`` takes one, ``release()`` gives one."""
+    """A counting semaphore. ``acquire(block=True, timeout=None)`` takes one, ``release()`` gives one.
+
+    ``robust=True``: it knows who has its permits. Only a process that acquired one may release it (ValueError else),
+    and what a process had when it was killed comes back to those who wait; `died` counts these.
+    """
 
     _core_type = core.SharedSemaphore
 
-    def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
-        self._begin(core.SharedSemaphore(value, 0), ctx)
+    def __init__(self, value: int = 1, *, ctx: Any = None, robust: bool = False) -> None:
+        made = core.SharedRobustSemaphore(value) if robust else core.SharedSemaphore(value, 0)
+        self._begin(made, ctx)
+
+    def __getstate__(self) -> Any:
+        return self.robust, super().__getstate__()
+
+    def __setstate__(self, state: Any) -> None:
+        if state[0]:
+            self._core_type = core.SharedRobustSemaphore
+        super().__setstate__(state[1])
+
+    @property
+    def robust(self) -> bool:
+        """Does it know who has its permits?"""
+        return isinstance(self._core, core.SharedRobustSemaphore)
+
+    @property
+    def died(self) -> int:
+        """How many permits came back from processes that died with them; 0 where it is not robust."""
+        return int(self._core.died) if self.robust else 0
 
     def get_value(self) -> int:
         """The value at this moment."""
@@ -143,6 +166,59 @@ class RLock(SemLock):
         name = _owner_name(self._core)
         count: Any = self._core._count() if self._core._is_mine() else 0 if name == "None" else "nonzero"
         return f"<{type(self).__name__}({name}, {count})>"
+
+
+class _Side:
+    """One side of an `RWLock`, as a lock."""
+
+    def __init__(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
+        self.acquire, self.release = acquire, release
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *args: Any) -> None:
+        self.release()
+
+
+class RWLock(_Shared):
+    """Many readers or one writer, of any processes: ``with lock.read:``, ``with lock.write:``.
+
+    In order of arrival, or with ``prefer="readers"`` or ``"writers"`` those first. It is held by a thread of a process.
+    The share of a reader that was killed is given back. Once a writer was killed, everyone who asks gets
+    `OwnerDiedError` and does not hold it, until one has called ``recover(timeout=None)``, which acquires for writing,
+    and ``release_write()``.
+    """
+
+    _core_type = core.SharedRWLock
+    acquire_read: Callable[..., bool]
+    acquire_write: Callable[..., bool]
+    recover: Callable[..., bool]
+    release_read: Callable[[], None]
+    release_write: Callable[[], None]
+
+    def __init__(self, prefer: str | None = None, *, ctx: Any = None) -> None:
+        self._core = core.SharedRWLock(prefer)
+        self._bind()
+
+    def _bind(self) -> None:
+        for name in ("acquire_read", "acquire_write", "recover", "release_read", "release_write"):
+            setattr(self, name, getattr(self._core, name))
+        self.read = _Side(self.acquire_read, self.release_read)
+        self.write = _Side(self.acquire_write, self.release_write)
+
+    @property
+    def readers(self) -> int:
+        """How many threads read."""
+        return int(self._core.readers)
+
+    @property
+    def writing(self) -> bool:
+        """Whether a thread writes."""
+        return bool(self._core.writing)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(readers={self.readers}{', writing' if self.writing else ''})>"
 
 
 class _Reading:

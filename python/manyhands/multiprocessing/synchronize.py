@@ -13,8 +13,9 @@ if available:
         Event,
         Lock,
         RLock,
+        RWLock,
         Semaphore,
         SemLock,
     )
 
-facade(__name__, _std, extra=("Barrier",))
+facade(__name__, _std, extra=("Barrier", "RWLock") if available else ("Barrier",))
