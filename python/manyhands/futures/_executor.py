@@ -143,7 +143,7 @@ class Verbs:
 
     def _submit(
         self, options: Options | None, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    ) -> Future[Any]:
         raise NotImplementedError
 
     def _hold(self, on: bool) -> None:

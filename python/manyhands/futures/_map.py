@@ -10,8 +10,9 @@ import asyncio
 import collections
 import itertools
 import time
+import types
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from manyhands._facade import stdlib_of
 from manyhands.futures._progress import Bar, bar, total_of
@@ -114,7 +115,7 @@ class Results:
         except BaseException:
             self._finish()
             raise
-        self._values = self._iterate()
+        self._values = cast("types.GeneratorType[Any, None, None]", self._iterate())
 
     def _fill(self) -> None:
         for future in self._flow.fill():
@@ -157,7 +158,7 @@ class Results:
             if self._values.gi_frame is not None and self._values.gi_frame.f_lasti <= 0:
                 self._finish()  # never iterated: its `finally` will not run
 
-    def _iterate(self) -> Any:
+    def _iterate(self) -> Iterator[Any]:
         flow, shown, ordered = self._flow, self._bar, self._ordered
         take = self._take_next
         try:

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 __all__ = ["Bar", "bar", "total_of"]
@@ -129,5 +129,5 @@ def bar(asked: bool | str, total: int | None, name: str) -> Bar:
 
 def total_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """How many items there will be, where they say."""
-    lengths = [len(i) for i in iterables if hasattr(i, "__len__")]
+    lengths = [len(i) for i in iterables if isinstance(i, Sized)]
     return min(lengths) if lengths else None

@@ -451,6 +451,38 @@ def shared_semaphore() -> None:
     assert core.SharedSemaphore._rebuild(*made.place)
 
 
+@row(
+    "SharedRobustSemaphore: __new__ acquire release __enter__ __exit__ _get_value _is_zero _rebuild place maxvalue died"
+)
+def shared_robust_semaphore() -> None:
+    made = core.SharedRobustSemaphore(1)
+    with made:
+        assert made._is_zero() and made._get_value() == 0 and made.maxvalue == 1 and made.died == 0
+        assert not made.acquire(timeout=0)
+    assert made.acquire()
+    made.release()
+    failing(made.release)
+    failing(made.acquire, MARK)
+    assert core.SharedRobustSemaphore._rebuild(*made.place)
+
+
+@row(
+    "SharedRWLock: __new__ acquire_read acquire_write release_read release_write recover readers writing "
+    "_rebuild place"
+)
+def shared_rwlock() -> None:
+    made = core.SharedRWLock(None)
+    assert made.acquire_read() and made.readers == 1
+    made.release_read()
+    assert made.acquire_write() and made.writing
+    made.release_write()
+    assert made.recover(1)
+    made.release_write()
+    failing(made.release_read)
+    failing(made.acquire_read, MARK)
+    assert core.SharedRWLock._rebuild(*made.place)
+
+
 @row("SharedCondition: __new__ wait notify waiting _rebuild place")
 def shared_condition() -> None:
     made, guard = core.SharedCondition(), core.SharedLock()
@@ -485,7 +517,7 @@ def shared_barrier() -> None:
 
 @row(
     "MessageQueue: __init__ put put_many get get_many qsize empty full close fileno "
-    "_handle _attach _taken _closed _maxsize"
+    "_handle _attach _taken _closed _maxsize _end _share_outside shutdown is_shutdown"
 )
 def message_queue() -> None:
     made = manyhands.multiprocessing.Queue(5)
@@ -500,14 +532,43 @@ def message_queue() -> None:
     assert made.fileno() >= 0 and made._taken() is not None and made._maxsize == 5
     made.get()
     failing(made.get, False)
+    made._end().close()
+    made._share_outside()
+    made.shutdown(immediate=True)
+    assert made.is_shutdown
+    failing(made.put, 1)
     made.close()
     assert made._closed
     other.close()
 
 
-@row("PipeEnd: send send_bytes recv recv_bytes poll close handle select_fd _attach _pair socket_fd")
+@row(
+    "QueueEnd: send send_bytes recv recv_bytes poll close handle select_fd share_outside _attach _pair socket_fd"
+)
+def queue_end() -> None:
+    reader, writer = core.QueueEnd._pair()
+    writer.share_outside()
+    writer.send([1, 2])
+    writer.send_bytes(b"bytes")
+    assert reader.poll(1) and reader.recv() == [1, 2] and reader.recv_bytes() == b"bytes"
+    failing(writer.send, lambda: MARK)
+    assert reader.select_fd() >= 0 and reader.socket_fd >= 0
+    again = core.QueueEnd._attach(*reader.handle())
+    for end in (reader, writer, *again):
+        end.close()
+    failing(reader.recv)
+
+
+@row(
+    "PipeEnd: send send_bytes recv recv_bytes poll close handle select_fd send_fd recv_fd share_outside "
+    "_attach _pair socket_fd"
+)
 def pipe_end() -> None:
     here, there = core.PipeEnd._pair(True)
+    here.share_outside()
+    here.send_fd(0)
+    os.close(there.recv_fd())
+    failing(here.send_fd, -1)
     here.send([1, 2])
     here.send_bytes(b"bytes")
     assert there.poll(1) and there.recv() == [1, 2] and there.recv_bytes() == b"bytes"
