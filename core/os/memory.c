@@ -134,6 +134,16 @@ int mh_os_discard(int fd, size_t offset, size_t size)
         fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset, (off_t) size), saved);
 }
 
+int mh_os_allocate(int fd, size_t size)
+{
+    int saved = errno;
+    long rc;
+    do { /* a large file takes a while, and a signal ends that */
+        rc = mh__result(fallocate(fd, 0, 0, (off_t) size), saved);
+    } while (rc == -EINTR);
+    return (int) rc;
+}
+
 int mh_os_discard_private(void *address, size_t size)
 {
     int saved = errno;

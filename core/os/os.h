@@ -126,6 +126,8 @@ int mh_os_map_private(size_t size, void **address); /* zeroed pages of this proc
 void mh_os_unmap(void *address, size_t size);
 int mh_os_discard_private(void *address, size_t size); /* of such pages: given back, zeros when next read */
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
+int mh_os_allocate(int fd,
+                   size_t size); /* its pages are there now: -ENOSPC, where touching them later were SIGBUS */
 size_t mh_os_page(void);
 uint64_t mh_os_memory_limit(void); /* the smaller of free memory and what the cgroup leaves, bytes; never 0 */
 /* Named segments: "/name" or "name", one component. */

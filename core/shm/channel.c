@@ -5,6 +5,7 @@
 #include "core/os/os.h"
 #include "core/shm/channel_gate.h"
 #include "core/shm/channel_view.h"
+#include "core/shm/segment.h"
 
 #define KIND 0x6e61686du /* "mhan", of the segment */
 #define HEADER 4096      /* bytes before the ring's */
@@ -104,15 +105,13 @@ int mh_channel_create(const mh_channel_options *options, mh_channel **channel)
     return 0;
 }
 
-static int attach(mh_channel *ch, int fd, int select_fd)
+/* What lies in the segment that the view has mapped by now. */
+static int adopt_ring(mh_channel *ch)
 {
     struct mh__ring *ring;
     size_t size;
-    int rc = mh_segment_attach(fd, KIND, &ch->view.segment);
+    int rc;
 
-    if (rc) {
-        return rc;
-    }
     size = mh_segment_size(ch->view.segment);
     if (size < HEADER + RESERVED_LEAST) {
         return MH_E_CORRUPT;
@@ -126,6 +125,19 @@ static int attach(mh_channel *ch, int fd, int select_fd)
         return rc;
     }
     ch->blocks = ch->view.max_items != UINT64_MAX || (ring->flags & MH_CHANNEL_BLOCK);
+    return 0;
+}
+
+static int attach(mh_channel *ch, int fd, int select_fd)
+{
+    int rc = mh_segment_attach(fd, KIND, &ch->view.segment);
+
+    if (rc == 0) {
+        rc = adopt_ring(ch);
+    }
+    if (rc) {
+        return rc == -EAGAIN ? MH_E_CORRUPT : rc; /* whoever has its descriptor has it from one who made it */
+    }
     if (select_fd >= 0) {
         int own = mh_os_dup(select_fd);
         if (own < 0) {
@@ -156,6 +168,70 @@ int mh_channel_attach2(int fd, int select_fd, mh_channel **channel)
 int mh_channel_attach(int fd, mh_channel **channel)
 {
     return mh_channel_attach2(fd, -1, channel);
+}
+
+/* All its pages at once, and for good: a ring in a /dev/shm that is full would be a SIGBUS for whoever puts. */
+static int create_named(mh_channel *ch, const char *name, const mh_channel_options *options)
+{
+    uint64_t limit = (options->max_bytes < LIMIT_LEAST ? LIMIT_LEAST : options->max_bytes) / MH__UNIT *
+                     MH__UNIT,
+             bytes;
+    struct mh__ring *ring;
+    int rc;
+
+    bytes = power_of_two_from(limit);
+    rc = mh__segment_create_full(name, HEADER + (size_t) bytes, KIND, &ch->view.segment);
+    if (rc) {
+        return rc;
+    }
+    ring = mh_segment_base(ch->view.segment);
+    mh__ring_init(ring, options->max_items ? options->max_items : UINT64_MAX, (uint32_t) (limit / MH__UNIT),
+                  (uint32_t) (bytes / MH__UNIT), options->flags | MH__RING_KEEP);
+    return adopt_ring(ch);
+}
+
+int mh_channel_create_named(const char *name, const mh_channel_options *options, mh_channel **channel)
+{
+    mh_channel *ch;
+    int rc;
+
+    if (options->flags & ~MH_CHANNEL_BLOCK || options->max_bytes == 0 || options->max_bytes > RESERVED_MOST) {
+        return -EINVAL;
+    }
+    ch = new_channel();
+    if (!ch) {
+        return -ENOMEM;
+    }
+    rc = create_named(ch, name, options);
+    if (rc) {
+        mh_channel_destroy(ch);
+        return rc;
+    }
+    *channel = ch;
+    return 0;
+}
+
+int mh_channel_open(const char *name, mh_channel **channel)
+{
+    mh_channel *ch = new_channel();
+    int rc;
+
+    if (!ch) {
+        return -ENOMEM;
+    }
+    rc = mh_segment_open(name, KIND, &ch->view.segment);
+    if (rc == 0) {
+        rc = adopt_ring(ch);
+    }
+    if (rc == 0) {
+        rc = mh__ring_valid(&ch->view);
+    }
+    if (rc) {
+        mh_channel_destroy(ch);
+        return rc;
+    }
+    *channel = ch;
+    return 0;
 }
 
 void mh_channel_destroy(mh_channel *ch)

@@ -2,6 +2,7 @@
  * layout. */
 #include "core/shm/channel_ring.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "core/debug/trace.h"
@@ -31,12 +32,12 @@ void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, ui
     ring->max_items = max_items;
     ring->limit = limit;
     ring->most = most;
-    ring->keep = most < MH__WINDOW_KEEP ? most : MH__WINDOW_KEEP;
+    ring->keep = most < MH__WINDOW_KEEP || (flags & MH__RING_KEEP) ? most : MH__WINDOW_KEEP;
     mh_lock_init(&ring->tail_lock, flags & MH_PRIVATE);
     mh_lock_init(&ring->head_lock, flags & MH_PRIVATE);
     mh_store_rlx(&ring->window, start);
     mh_store_rlx(&ring->touched, start);
-    ring->magic = MH__RING_MAGIC;
+    mh_store_rel(&ring->magic, MH__RING_MAGIC); /* pairs with the load in mh__view_init() */
 }
 
 /* The window, if it is one; 0 where the shared word cannot be right. Either lock is held. */
@@ -48,8 +49,10 @@ static uint32_t window_of(const struct mh__view *view)
 
 int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *bytes, size_t room)
 {
-    if (ring->magic != MH__RING_MAGIC) {
-        return MH_E_CORRUPT;
+    uint32_t magic = mh_load_acq(&ring->magic); /* pairs with the store in mh__ring_init() */
+
+    if (magic != MH__RING_MAGIC) {
+        return magic == 0 ? -EAGAIN : MH_E_CORRUPT;
     }
     if (ring->layout != MH_LAYOUT) {
         return MH_E_LAYOUT;

@@ -49,7 +49,8 @@ struct mh__record {
 enum mh__kind { MH__WHOLE, MH__FIRST, MH__MORE, MH__LAST, MH__ABORT }; /* all but the first: pipe_stream.c */
 
 #define MH__CLOSED 1u
-#define MH__DISCARD 2u /* beside CLOSED: what was there is thrown away */
+#define MH__RING_KEEP 0x100u /* beside the public flags: it never gives a page back */
+#define MH__DISCARD 2u       /* beside CLOSED: what was there is thrown away */
 
 /* A place to wait: a futex word and what spinning has been worth. Bit table in channel_gate.h. */
 struct mh__gate {
@@ -59,7 +60,7 @@ struct mh__gate {
 
 struct mh__ring {
     /* Set on creation, but for `window` and the rare words behind it. */
-    alignas(64) uint32_t magic;
+    alignas(64) MH_ATOMIC(uint32_t) magic; /* stored last: 0 while its maker is still at it */
     uint32_t layout;
     uint32_t flags;
     uint32_t most;               /* units of the largest window */

@@ -58,7 +58,7 @@ static int settle(mh_pipe *end, int side, int duplex)
         int rc = mh__view_init(view[i], &end->shared->ring[ring], base + offset,
                                (size_t) MH__PIPE_MOST * MH__UNIT);
         if (rc) {
-            return rc;
+            return rc == -EAGAIN ? MH_E_CORRUPT : rc; /* it is complete before anybody has its descriptor */
         }
         if (view[i]->flags & MH_PRIVATE || view[i]->limit != MH__PIPE_MOST - 1) {
             return MH_E_CORRUPT;

@@ -2,6 +2,7 @@
 #include "core/shm/segment.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,7 +127,7 @@ static int check_name(const char *name)
     return 0;
 }
 
-int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_segment **segment)
+static int create_named(const char *name, size_t size, uint32_t kind, int full, mh_segment **segment)
 {
     size_t total = 0;
     int rc = check_name(name);
@@ -140,11 +141,26 @@ int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_seg
     if (fd < 0) {
         return fd;
     }
-    rc = make(fd, total, kind, segment);
+    rc = full ? mh_os_allocate(fd, total) : 0;
+    if (rc < 0) {
+        mh_os_close(fd);
+    } else {
+        rc = make(fd, total, kind, segment);
+    }
     if (rc < 0) {
         (void) mh_os_shm_unlink(name);
     }
     return rc;
+}
+
+int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_segment **segment)
+{
+    return create_named(name, size, kind, 0, segment);
+}
+
+int mh__segment_create_full(const char *name, size_t size, uint32_t kind, mh_segment **segment)
+{
+    return create_named(name, size, kind, 1, segment);
 }
 
 static uint32_t swap32(uint32_t x)
@@ -239,12 +255,33 @@ int mh_segment_inspect_named(const char *name, mh_segment_info *info)
     return rc;
 }
 
+static int is_ours(const mh_segment_info *info)
+{
+    return !info->foreign && info->layout == MH_LAYOUT && info->pointer_size == sizeof(void *);
+}
+
+int mh_segment_mismatch(const mh_segment_info *info, char *text, size_t room)
+{
+    if (room > 0) {
+        text[0] = '\0';
+    }
+    if (is_ours(info)) {
+        return 0;
+    }
+    (void) snprintf(
+        text, room,
+        "made by manyhands %s (layout %u, %u-bit, %s byte order), this is manyhands %s (layout %u, %u-bit)",
+        info->library, info->layout, info->pointer_size * 8, info->foreign ? "the other" : "the same",
+        MH_VERSION, MH_LAYOUT, (unsigned) sizeof(void *) * 8);
+    return MH_E_LAYOUT;
+}
+
 /* Everything that is used of the header later is checked against what the system says of the file. */
 static int check_header(const mh__segment_header *header, uint64_t size, uint32_t kind)
 {
     mh_segment_info info;
     read_info(header, &info);
-    if (info.foreign || info.layout != MH_LAYOUT || info.pointer_size != sizeof(void *)) {
+    if (!is_ours(&info)) {
         return MH_E_LAYOUT;
     }
     uint64_t user = header->user;

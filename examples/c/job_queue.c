@@ -56,6 +56,8 @@ static int worker(mh_channel *jobs, mh_channel *results)
              "a result");
     }
     mh_message_fini(&message);
+    mh_channel_destroy(jobs);
+    mh_channel_destroy(results);
     return rc == MH_E_CLOSED ? 0 : 1;
 }
 

@@ -67,6 +67,17 @@ MH_API int mh_channel_create(const mh_channel_options *options, mh_channel **cha
 MH_API int mh_channel_attach(int fd, mh_channel **channel);
 MH_API int mh_channel_attach2(int fd, int select_fd, mh_channel **channel);
 
+/* A channel that programs which are no relatives find by its name (the rules of mh_segment_create_named; the same
+ * names). It stays, with what is in it, until mh_segment_unlink(name). max_bytes must be given, and all of it is
+ * taken from /dev/shm at once. It has no descriptor to select on. 0, -EEXIST, -EINVAL (name, flags, no max_bytes),
+ * -ENOSPC, -EFBIG, -ENOMEM, -EMFILE; -EOPNOTSUPP (its file system cannot promise memory).
+ * Open: 0; -ENOENT; -EAGAIN (its maker is still at it, or was killed at it); -EACCES; -EINVAL (name); MH_E_LAYOUT
+ * (mh_segment_inspect_named and mh_segment_mismatch say which); MH_E_CORRUPT (not a channel); -ENOMEM, -EMFILE.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits (open) for the ends' locks | cancellation: no | allocs:
+ * view, mapping | death: a maker killed at it leaves a name that opens with -EAGAIN: unlink it */
+MH_API int mh_channel_create_named(const char *name, const mh_channel_options *options, mh_channel **channel);
+MH_API int mh_channel_open(const char *name, mh_channel **channel);
+
 /* Let go of this process's view; messages that wait stay for the others. No thread may be inside it. NULL is
  * allowed.
  * Safety: MT-owner PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: frees | death:

@@ -71,6 +71,13 @@ MH_API int mh_segment_attach(int fd, uint32_t kind, mh_segment **segment);
 MH_API int mh_segment_inspect(int fd, mh_segment_info *info);
 MH_API int mh_segment_inspect_named(const char *name, mh_segment_info *info);
 
+/* Why a segment with that header cannot be mapped by this program, in words that name both versions: "made by
+ * manyhands 0.2.0 (layout 2, ...), this is manyhands 0.1.0 (layout 1, ...)", cut off at `room` bytes. MH_E_LAYOUT;
+ * 0 where it can: `text` is empty then.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death:
+ * nothing changes */
+MH_API int mh_segment_mismatch(const mh_segment_info *info, char *text, size_t room);
+
 /* Unmap, close the descriptor. The memory lives while anyone else has it. NULL: nothing happens.
  * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death:
  * nothing changes */

@@ -167,6 +167,16 @@ TEST(other_layouts_are_named)
     CHECK_EQ(info.layout, MH_LAYOUT + 41);
     CHECK_STR_EQ(info.library, "9.8.7");
     CHECK_EQ(info.foreign, 0);
+    char why[200], little[12];
+    CHECK_EQ(mh_segment_mismatch(&info, why, sizeof why), MH_E_LAYOUT);
+    CHECK(strstr(why, "made by manyhands 9.8.7 (layout 42") != NULL &&
+          strstr(why, "this is manyhands " MH_VERSION) != NULL);
+    CHECK_EQ(mh_segment_mismatch(&info, little, sizeof little), MH_E_LAYOUT);
+    CHECK_STR_EQ(little, "made by man");
+    CHECK_EQ(mh_segment_mismatch(&info, NULL, 0), MH_E_LAYOUT);
+    info.layout = MH_LAYOUT;
+    CHECK_EQ(mh_segment_mismatch(&info, why, sizeof why), 0);
+    CHECK_STR_EQ(why, "");
     close(fd);
     header = good_header(page);
     header.pointer_size = sizeof(void *) / 2;

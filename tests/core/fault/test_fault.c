@@ -131,6 +131,29 @@ static int private_channel(void)
     return channel_of(MH_PRIVATE);
 }
 
+static int named_channel(void)
+{
+    mh_channel *made = NULL, *other = NULL;
+    mh_message message = {0};
+    mh_channel_options options = {.max_items = 10, .max_bytes = 1 << 19};
+    (void) mh_segment_unlink(NAME);
+    int rc = mh_channel_create_named(NAME, &options, &made);
+    if (rc < 0) {
+        CHECK_EQ(mh_channel_open(NAME, &other), -ENOENT); /* nothing half-made has the name */
+
+        return rc;
+    }
+    rc = mh_channel_open(NAME, &other);
+    if (rc == 0) {
+        rc = some_messages(other, &message);
+    }
+    mh_message_fini(&message);
+    mh_channel_destroy(other);
+    mh_channel_destroy(made);
+    CHECK_EQ(mh_segment_unlink(NAME), 0);
+    return rc;
+}
+
 static int talk(mh_pipe *from, mh_pipe *to, mh_message *message)
 {
     int rc = mh_pipe_send(from, &(mh_part){"12345", 5}, 1, 9, mh_in_ms(5000), NULL);
@@ -463,6 +486,10 @@ TEST_LIMIT(a_shared_channel, 120)
 TEST_LIMIT(a_private_channel, 120)
 {
     inject_sweep(private_channel);
+}
+TEST_LIMIT(a_named_channel, 120)
+{
+    inject_sweep(named_channel);
 }
 TEST_LIMIT(a_pipe, 120)
 {
