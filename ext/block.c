@@ -20,6 +20,12 @@ mh_arena *block_arena(void)
     return arena;
 }
 
+int block_arena_begin(void)
+{
+    mh_arena *arena;
+    return mh_arena_get(&arena) == 0;
+}
+
 PyObject *block_wrap(ext_state *state, mh_block block, size_t offset, size_t size, int readonly)
 {
     mh_arena *arena = block_arena();

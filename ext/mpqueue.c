@@ -1,6 +1,7 @@
 /* ext/mpqueue.c - MessageQueue: multiprocessing's Queue on a channel. No feeder thread: put() is the whole of it. */
 #include <unistd.h>
 
+#include "block.h"
 #include "mpqueue.h"
 
 typedef struct queue_object {
@@ -327,6 +328,22 @@ static int settle(queue_object *self, mh_channel *channel)
     return self->shared == NULL ? -1 : 0;
 }
 
+/* A new channel, to take over. */
+static mh_channel *create(Py_ssize_t maxsize)
+{
+    mh_channel_options options = {.max_items = (uint64_t) maxsize};
+    mh_channel *channel;
+    int rc = mh_channel_create(&options, &channel);
+    if (rc < 0) {
+        ext_raise_code(NULL, rc);
+        return NULL;
+    }
+    if (!block_arena_begin()) {
+        mh_channel_share_outside(channel);
+    }
+    return channel;
+}
+
 static PyObject *queue_attach(queue_object *self, PyObject *args)
 {
     int fd, bell, rc;
@@ -434,14 +451,8 @@ static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
         }
         return -1;
     }
-    mh_channel_options options = {.max_items = (uint64_t) maxsize};
-    mh_channel *channel;
-    int rc = mh_channel_create(&options, &channel);
-    if (rc < 0) {
-        raise_code(self, rc);
-        return -1;
-    }
-    if (settle(self, channel) < 0) {
+    mh_channel *channel = create(maxsize);
+    if (channel == NULL || settle(self, channel) < 0) {
         return -1;
     }
     self->maxsize = maxsize;

@@ -1,4 +1,5 @@
 /* ext/pipe_end.c - PipeEnd: the shared-memory half of a Connection made by Pipe(). */
+#include "block.h"
 #include "manyhands/pipe.h"
 #include "message.h"
 
@@ -314,6 +315,9 @@ static PyObject *end_pair(PyTypeObject *type, PyObject *duplex)
     int rc = both < 0 ? EXT_RAISED : mh_pipe_create(both, ends);
     if (rc < 0) {
         return raise_code(rc);
+    }
+    if (!block_arena_begin()) {
+        mh_pipe_share_outside(ends[0]);
     }
     PyObject *first = wrap(type, ends[0]), *second = wrap(type, ends[1]);
     PyObject *pair = first == NULL || second == NULL ? NULL : PyTuple_Pack(2, first, second);

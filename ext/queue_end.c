@@ -1,4 +1,5 @@
 /* ext/queue_end.c - QueueEnd: what a queue's `_reader` and `_writer` stand on. It does what PipeEnd does, on a channel. */
+#include "block.h"
 #include "mpqueue.h"
 
 /* ---- the channel ------------------------------------------------------------------------------------------------- */
@@ -377,7 +378,13 @@ static PyObject *end_pair(PyTypeObject *type, PyObject *Py_UNUSED(ignored))
     const mh_channel_options options = {.flags = MH_CHANNEL_BLOCK};
     mh_channel *channel;
     int rc = mh_channel_create(&options, &channel);
-    return rc < 0 ? raise_code(NULL, rc, 0) : two_ends(type, channel);
+    if (rc < 0) {
+        return raise_code(NULL, rc, 0);
+    }
+    if (!block_arena_begin()) {
+        mh_channel_share_outside(channel);
+    }
+    return two_ends(type, channel);
 }
 
 static PyObject *end_attach(PyTypeObject *type, PyObject *args)

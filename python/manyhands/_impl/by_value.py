@@ -43,12 +43,21 @@ def without_false_main() -> Iterator[None]:
         main.__file__ = file
 
 
+def _module(name: str) -> types.ModuleType | None:
+    """As pickle finds it: imported now where nobody did yet."""
+    try:
+        __import__(name)
+    except Exception:
+        return None
+    return sys.modules.get(name)
+
+
 def needs_value(thing: Any) -> bool:
     """Is it a function or class that another process would not find by its module and name?"""
     module = getattr(thing, "__module__", None)
     if module == "__main__" and not main_is_found():
         return True
-    found: Any = sys.modules.get(module) if isinstance(module, str) else None
+    found: Any = _module(module) if isinstance(module, str) else None
     for part in thing.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is not thing

@@ -23,6 +23,7 @@ import manyhands.multiprocessing
 import manyhands.queue
 import manyhands.threading
 from manyhands import _core as core
+from manyhands._impl import messages  # noqa: F401  # binds pickling to the core
 
 WARM, LOOPS = 60, 300
 MARK = object()  # its references are counted
