@@ -34,9 +34,18 @@ static void make_key(void)
     }
 }
 
-static bool usable(const ext_holder *holder)
+/* Is anything in its list? */
+static bool holds(ext_holder *holder)
 {
-    return atomic_load_explicit(&holder->ended, memory_order_acquire) && holder->first == NULL;
+    EXT_HELD_ENTER(holder->guard);
+    bool any = holder->first != NULL;
+    EXT_HELD_LEAVE(holder->guard);
+    return any;
+}
+
+static bool usable(ext_holder *holder)
+{
+    return atomic_load_explicit(&holder->ended, memory_order_acquire) && !holds(holder);
 }
 
 /* An empty one of a thread that has ended, or a new one; NULL: no memory. */
@@ -98,45 +107,54 @@ void ext_held_add(PyObject *what)
     ext_held *held = PyMem_RawCalloc(1, sizeof *held);
     if (held != NULL) {
         ext_held_take(held, what);
-        if (held->holder == NULL) {
+        if (ext_held_by(held) == NULL) {
             PyMem_RawFree(held);
         }
     }
 }
 
-static ext_held *find(ext_holder *holder, const PyObject *what)
+/* A record of `what` out of the list, and freed; false: there is none. */
+static bool remove_from(ext_holder *holder, const PyObject *what)
 {
-    ext_held *at = holder == NULL ? NULL : holder->first;
-    while (at != NULL && at->what != what) {
-        at = at->next;
+    EXT_HELD_ENTER(holder->guard);
+    ext_held *held = holder->first;
+    while (held != NULL && held->what != what) {
+        held = held->next;
     }
-    return at;
+    if (held != NULL) {
+        ext_held_take_out(holder, held);
+    }
+    ext_control *control = held != NULL && holder->first == NULL ? holder->control : NULL;
+    EXT_HELD_KEEP(control);
+    EXT_HELD_LEAVE(holder->guard);
+    if (control != NULL) {
+        ext_control_let_go(control);
+    }
+    EXT_HELD_DROP(control);
+    PyMem_RawFree(held);
+    return held != NULL;
 }
 
 void ext_held_remove(PyObject *what)
 {
-    ext_held *held = find(ext_holder_self(), what);
-    if (held != NULL) {
-        ext_held_give(held);
-        PyMem_RawFree(held);
+    ext_holder *me = ext_holder_self();
+    if (me != NULL) {
+        remove_from(me, what);
     }
 }
 
 void ext_held_forget(PyObject *what)
 {
     for (ext_holder *at = all; at != NULL; at = at->next) {
-        ext_held *held;
-        while (at->home == PyInterpreterState_Get() && (held = find(at, what)) != NULL) {
-            ext_held_give(held);
-            PyMem_RawFree(held);
+        while (at->home == PyInterpreterState_Get() && remove_from(at, what)) {
         }
     }
 }
 
 bool ext_holding(void)
 {
-    for (const ext_holder *at = ext_mine; at != NULL; at = at->also) {
-        if (at->first != NULL) {
+    for (ext_holder *at = ext_mine; at != NULL; at = at->also) {
+        if (holds(at)) {
             return true;
         }
     }
@@ -146,7 +164,7 @@ bool ext_holding(void)
 PyObject *ext_held_get_owner(PyObject *lock, void *offset)
 {
     const ext_held *held = (const ext_held *) (const void *) ((const char *) lock + (uintptr_t) offset);
-    const ext_holder *holder = held->holder;
+    const ext_holder *holder = ext_held_by(held);
     return holder == NULL ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(holder->ident);
 }
 
@@ -154,7 +172,9 @@ void ext_held_control(ext_control *control)
 {
     ext_holder *me = ext_holder_self();
     if (me != NULL) {
+        EXT_HELD_ENTER(me->guard);
         me->control = control;
+        EXT_HELD_LEAVE(me->guard);
     }
 }
 
@@ -168,6 +188,29 @@ void ext_held_after_fork(void)
             atomic_store_explicit(&at->ended, true, memory_order_relaxed);
         }
     }
+}
+
+/* A reference to `what`, which is in a list; false where its last one is gone: without a GIL its deallocation may be waiting
+ * for the guard at this moment. */
+static bool refer(PyObject *what)
+{
+#ifndef Py_GIL_DISABLED
+    Py_INCREF(what);
+    return true;
+#elif PY_VERSION_HEX >= 0x030e0000
+    return PyUnstable_TryIncRef(what) != 0;
+#else
+    /* 3.13's way, which later ones have in that function: two bits of flags, both set once the owning thread has given up
+     * its references, and above them the count of the others'. */
+    const Py_ssize_t gone = 3, one = 4;
+    Py_ssize_t shared = atomic_load_explicit(EXT_HELD_SHARED(what), memory_order_relaxed);
+    while (shared != gone) {
+        if (atomic_compare_exchange_weak(EXT_HELD_SHARED(what), &shared, shared + one)) {
+            return true;
+        }
+    }
+    return false;
+#endif
 }
 
 static int append(PyObject *list, unsigned long ident, PyObject *what)
@@ -197,8 +240,10 @@ PyObject *ext_held_list(PyObject *module, PyObject *unused)
         }
         EXT_HELD_ENTER(at->guard);
         for (ext_held *held = at->first; held != NULL && count < MOST; held = held->next) {
-            found[count].ident = at->ident;
-            found[count++].what = Py_NewRef(held->what);
+            if (refer(held->what)) {
+                found[count].ident = at->ident;
+                found[count++].what = held->what;
+            }
         }
         EXT_HELD_LEAVE(at->guard);
     }

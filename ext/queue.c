@@ -75,6 +75,17 @@ static int sleep_on(ext_queue *self, ext_cond *cond, ext_until until, int *held)
     return rc;
 }
 
+/* The bound; another thread may set it at any moment, and orders nothing by it. */
+static Py_ssize_t limit_now(const ext_queue *self)
+{
+    return atomic_load_explicit(&self->limit, memory_order_relaxed);
+}
+
+static void set_limit(ext_queue *self, Py_ssize_t limit)
+{
+    atomic_store_explicit(&self->limit, limit, memory_order_relaxed);
+}
+
 /* ---- put and get --------------------------------------------------------------------------------------------- */
 
 static int shut_down(ext_queue *self)
@@ -89,7 +100,8 @@ static int make_room(ext_queue *self, ext_until until, int *held)
     bool late = until.at == MH_AT_ONCE;
     for (;;) {
         Py_ssize_t size = ext_queue_size(self);
-        if (size < self->limit || self->limit == 0) {
+        Py_ssize_t limit = limit_now(self);
+        if (size < limit || limit == 0) {
             return size < 0 ? -1 : 0;
         }
         if (late) {
@@ -114,7 +126,7 @@ static PyObject *put(ext_queue *self, PyObject *item, ext_until until)
         return NULL;
     }
     int rc = self->is_shutdown ? shut_down(self) : 0;
-    if (rc == 0 && self->limit > 0) {
+    if (rc == 0 && limit_now(self) > 0) {
         rc = make_room(self, until, &held);
     }
     if (rc == 0) {
@@ -183,7 +195,7 @@ static PyObject *queue_put(ext_queue *self, PyObject *const *args, Py_ssize_t na
         ext_cancel_arg((PyObject *) self, given[3], &until.cancel) < 0) {
         return NULL;
     }
-    if (self->limit > 0 && ext_queue_deadline(given[1], given[2], &until.at) < 0) {
+    if (limit_now(self) > 0 && ext_queue_deadline(given[1], given[2], &until.at) < 0) {
         return NULL; /* an unbounded queue never looks at them */
     }
     return put(self, given[0], until);
@@ -303,8 +315,8 @@ static PyObject *queue_empty(ext_queue *self, PyObject *unused)
 static PyObject *queue_full(ext_queue *self, PyObject *unused)
 {
     (void) unused;
-    Py_ssize_t size = size_now(self);
-    return size < 0 ? NULL : PyBool_FromLong(self->limit > 0 && size >= self->limit);
+    Py_ssize_t size = size_now(self), limit = limit_now(self);
+    return size < 0 ? NULL : PyBool_FromLong(limit > 0 && size >= limit);
 }
 
 /* Take every item out, as get() and task_done() would. `dropped` gets the items of a ring, to be released by the caller
@@ -312,8 +324,10 @@ static PyObject *queue_full(ext_queue *self, PyObject *unused)
 static int drain(ext_queue *self, ext_ring *dropped)
 {
     if (self->queue == NULL && (self->own & EXT_OWN_STORE) == 0) {
+        EXT_CRITICAL_BEGIN(self);
         *dropped = self->ring;
         self->ring = (ext_ring){0};
+        EXT_CRITICAL_END;
         Py_ssize_t count = (Py_ssize_t) dropped->count;
         self->unfinished = self->unfinished > count ? self->unfinished - count : 0;
         return 0;
@@ -414,24 +428,30 @@ static int queue_set_queue(ext_queue *self, PyObject *value, void *unused)
         return -1;
     }
     int held = enter_for_attribute(self);
-    PyObject *old = self->queue;
-    ext_ring ring = self->ring;
+    PyObject *old = NULL;
+    ext_ring ring = {0};
     if (held >= 0) {
+        EXT_CRITICAL_BEGIN(self);
+        old = self->queue;
+        ring = self->ring;
         self->queue = Py_NewRef(value);
         self->ring = (ext_ring){0};
+        EXT_CRITICAL_END;
     }
     leave(self, held < 0 ? 1 : held);
-    if (held >= 0) {
-        Py_XDECREF(old);
-        ext_ring_clear(&ring);
-    }
+    Py_XDECREF(old);
+    ext_ring_clear(&ring);
     return held < 0 ? -1 : 0;
 }
 
 static PyObject *queue_get_maxsize(ext_queue *self, void *unused)
 {
     (void) unused;
-    return Py_NewRef(self->maxsize);
+    PyObject *maxsize;
+    EXT_CRITICAL_BEGIN(self);
+    maxsize = Py_NewRef(self->maxsize);
+    EXT_CRITICAL_END;
+    return maxsize;
 }
 
 /* Anything that compares with 0 and with a length may bound a queue; what is more than any length, or not, is no bound. */
@@ -462,9 +482,12 @@ static int queue_set_maxsize(ext_queue *self, PyObject *value, void *unused)
     if (limit_of(value, &limit) < 0) {
         return -1;
     }
-    PyObject *old = self->maxsize;
+    PyObject *old;
+    EXT_CRITICAL_BEGIN(self);
+    old = self->maxsize;
     self->maxsize = Py_NewRef(value);
-    self->limit = limit;
+    set_limit(self, limit);
+    EXT_CRITICAL_END;
     Py_DECREF(old);
     return 0;
 }

@@ -29,7 +29,7 @@ typedef struct ext_queue {
     ext_ring ring;
     PyObject *queue; /* NULL: the items are in the ring */
     PyObject *maxsize;
-    Py_ssize_t limit; /* 0: none */
+    _Atomic(Py_ssize_t) limit; /* 0: none */
     Py_ssize_t unfinished;
     enum ext_queue_kind kind;
     unsigned own;

@@ -1,4 +1,8 @@
-/* The store of a queue: ring, list, heap, or whatever a subclass or a user put there. See queue.h. */
+/* The store of a queue: ring, list, heap, or whatever a subclass or a user put there. See queue.h.
+ *
+ * The mutex guards it, but users hold the mutex, too, and may release it, or call _put() without it: where there is no GIL, a
+ * critical section keeps the ring whole then, as the GIL does elsewhere.
+ */
 #include "queue.h"
 
 int ext_queue_base_init(ext_queue *self)
@@ -32,7 +36,7 @@ static int heap_put(ext_queue *self, PyObject *item)
     return push == NULL ? -1 : call_discarding(PyObject_CallFunctionObjArgs(push, self->queue, item, NULL));
 }
 
-int ext_queue_base_put(ext_queue *self, PyObject *item)
+static int base_put(ext_queue *self, PyObject *item)
 {
     if (self->queue == NULL) {
         if (ext_ring_put(&self->ring, item) < 0) {
@@ -52,6 +56,15 @@ int ext_queue_base_put(ext_queue *self, PyObject *item)
     return call_discarding(ext_call_method("append", args, 2));
 }
 
+int ext_queue_base_put(ext_queue *self, PyObject *item)
+{
+    int rc;
+    EXT_CRITICAL_BEGIN(self);
+    rc = base_put(self, item);
+    EXT_CRITICAL_END;
+    return rc;
+}
+
 static PyObject *list_pop(PyObject *list)
 {
     Py_ssize_t last = PyList_GET_SIZE(list) - 1;
@@ -66,7 +79,7 @@ static PyObject *list_pop(PyObject *list)
     return item;
 }
 
-PyObject *ext_queue_base_get(ext_queue *self)
+static PyObject *base_get(ext_queue *self)
 {
     if (self->queue == NULL) {
         if (self->ring.count == 0) {
@@ -83,6 +96,15 @@ PyObject *ext_queue_base_get(ext_queue *self)
         return list_pop(self->queue);
     }
     return ext_call_method(self->kind == EXT_FIFO ? "popleft" : "pop", &self->queue, 1);
+}
+
+PyObject *ext_queue_base_get(ext_queue *self)
+{
+    PyObject *item;
+    EXT_CRITICAL_BEGIN(self);
+    item = base_get(self);
+    EXT_CRITICAL_END;
+    return item;
 }
 
 Py_ssize_t ext_queue_size(ext_queue *self)
@@ -130,15 +152,24 @@ static PyObject *deque_of(ext_queue *self)
     return deque;
 }
 
-PyObject *ext_queue_expose(ext_queue *self)
+/* The deque instead of the ring; borrowed. */
+static PyObject *expose(ext_queue *self)
 {
     if (self->queue == NULL) {
         PyObject *deque = deque_of(self);
-        if (deque == NULL) {
-            return NULL;
+        if (deque != NULL) {
+            self->queue = deque;
+            ext_ring_clear(&self->ring); /* the deque holds every item: nothing dies here */
         }
-        self->queue = deque;
-        ext_ring_clear(&self->ring); /* the deque holds every item: nothing dies here */
     }
-    return Py_NewRef(self->queue);
+    return self->queue;
+}
+
+PyObject *ext_queue_expose(ext_queue *self)
+{
+    PyObject *queue;
+    EXT_CRITICAL_BEGIN(self);
+    queue = Py_XNewRef(expose(self));
+    EXT_CRITICAL_END;
+    return queue;
 }

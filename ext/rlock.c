@@ -51,9 +51,20 @@ static void rlock_dealloc(ext_rlock *self)
     Py_DECREF(type);
 }
 
+/* Others only look at it, where they print the lock: no order is asked for. */
+static unsigned long depth_of(ext_rlock *self)
+{
+    return atomic_load_explicit(&self->depth, memory_order_relaxed);
+}
+
+static void set_depth(ext_rlock *self, unsigned long depth)
+{
+    atomic_store_explicit(&self->depth, depth, memory_order_relaxed);
+}
+
 static void own(ext_rlock *self, unsigned long owner, unsigned long depth)
 {
-    self->depth = depth;
+    set_depth(self, depth);
     atomic_store_explicit(&self->owner, owner, memory_order_relaxed);
 }
 
@@ -68,11 +79,12 @@ static ext_word *let_go(ext_rlock *self)
 
 static int enter_again(ext_rlock *self)
 {
-    if (self->depth == ULONG_MAX) {
+    unsigned long depth = depth_of(self);
+    if (depth == ULONG_MAX) {
         PyErr_SetString(PyExc_OverflowError, "Internal lock count overflowed");
         return -1;
     }
-    self->depth++;
+    set_depth(self, depth + 1);
     return 0;
 }
 
@@ -115,7 +127,9 @@ PyObject *ext_rlock_release(PyObject *op, PyObject *unused)
     if (!ext_rlock_owned(self)) {
         return not_owned();
     }
-    if (--self->depth == 0) {
+    unsigned long depth = depth_of(self) - 1;
+    set_depth(self, depth);
+    if (depth == 0) {
         ext_word *due = let_go(self);
         if (due != NULL) {
             PyThreadState *kept = ext_wake_begin(op);
@@ -128,7 +142,7 @@ PyObject *ext_rlock_release(PyObject *op, PyObject *unused)
 
 unsigned long ext_rlock_leave(ext_rlock *self, ext_word **due)
 {
-    unsigned long depth = self->depth;
+    unsigned long depth = depth_of(self);
     *due = let_go(self);
     return depth;
 }
@@ -168,14 +182,14 @@ static PyObject *rlock_is_owned(ext_rlock *self, PyObject *unused)
 static PyObject *rlock_recursion_count(ext_rlock *self, PyObject *unused)
 {
     (void) unused;
-    return PyLong_FromUnsignedLong(ext_rlock_owned(self) ? self->depth : 0);
+    return PyLong_FromUnsignedLong(ext_rlock_owned(self) ? depth_of(self) : 0);
 }
 
 /* Any thread may, as in the stdlib: Condition's callers have checked the ownership before. */
 static PyObject *rlock_release_save(ext_rlock *self, PyObject *unused)
 {
     (void) unused;
-    if (self->depth == 0) {
+    if (depth_of(self) == 0) {
         return not_owned();
     }
     unsigned long owner = atomic_load_explicit(&self->owner, memory_order_relaxed);
@@ -216,7 +230,7 @@ static PyObject *rlock_repr(ext_rlock *self)
 {
     return PyUnicode_FromFormat(
         "<%s %s object owner=%lu count=%lu at %p>", mh_lock_is_locked(&self->lock) ? "locked" : "unlocked",
-        Py_TYPE(self)->tp_name, atomic_load_explicit(&self->owner, memory_order_relaxed), self->depth, self);
+        Py_TYPE(self)->tp_name, atomic_load_explicit(&self->owner, memory_order_relaxed), depth_of(self), self);
 }
 
 static PyMethodDef rlock_methods[] = {
