@@ -21,7 +21,7 @@ typedef struct ext_holder ext_holder;
 typedef struct ext_held {
     struct ext_held *next, *prev;
     _Atomic(ext_holder *) holder; /* NULL: nobody */
-    PyObject *what;     /* borrowed: the lock, which leaves the list before it goes */
+    PyObject *what;               /* borrowed: the lock, which leaves the list before it goes */
 } ext_held;
 
 struct ext_holder {

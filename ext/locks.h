@@ -25,8 +25,8 @@ typedef struct ext_lock {
 typedef struct ext_rlock {
     PyObject_HEAD
     mh_lock lock;
-    atomic_ulong owner;  /* 0: none. Written by the owner only */
-    atomic_ulong depth;  /* written by the owner only */
+    atomic_ulong owner; /* 0: none. Written by the owner only */
+    atomic_ulong depth; /* written by the owner only */
     ext_held held;
     ext_due due;
     PyObject *weakrefs;

@@ -230,7 +230,8 @@ static PyObject *rlock_repr(ext_rlock *self)
 {
     return PyUnicode_FromFormat(
         "<%s %s object owner=%lu count=%lu at %p>", mh_lock_is_locked(&self->lock) ? "locked" : "unlocked",
-        Py_TYPE(self)->tp_name, atomic_load_explicit(&self->owner, memory_order_relaxed), depth_of(self), self);
+        Py_TYPE(self)->tp_name, atomic_load_explicit(&self->owner, memory_order_relaxed), depth_of(self),
+        self);
 }
 
 static PyMethodDef rlock_methods[] = {
