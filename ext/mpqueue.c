@@ -218,7 +218,7 @@ static PyObject *queue_get(queue_object *self, PyObject *const *args, Py_ssize_t
 
 /* The objects of a batch, each {size, tag, bytes, padding}. Every message is unpacked, so that none keeps its blocks; the
  * first exception is raised after the last. */
-static PyObject *unpack_batch(ext_state *state, const mh_message *batch, size_t count)
+static PyObject *unpack_batch(ext_state *state, mh_channel *channel, const mh_message *batch, size_t count)
 {
     PyObject *list = PyList_New(0), *kept[3] = {NULL, NULL, NULL};
     const char *at = batch->data;
@@ -229,6 +229,9 @@ static PyObject *unpack_batch(ext_state *state, const mh_message *batch, size_t 
         PyObject *value = message_unpack(state, at + 8, size, tag);
         int rc = value == NULL ? 0 : PyList_Append(list, value);
         Py_XDECREF(value);
+        if (value == NULL && !PyErr_Occurred()) {
+            (void) mh_channel_task_done(channel); /* void, see queue_take_one */
+        }
         if (PyErr_Occurred() || rc < 0) {
             if (kept[0] == NULL) {
                 PyErr_Fetch(&kept[0], &kept[1], &kept[2]);
@@ -267,7 +270,7 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
     }
     size_t done = 0;
     int rc = queue_take((PyObject *) self, self->channel, message, (size_t) most, &done, until);
-    PyObject *list = rc < 0 ? NULL : unpack_batch(state, message, done);
+    PyObject *list = rc < 0 ? NULL : unpack_batch(state, self->channel, message, done);
     queue_give_back(self->shared, message);
     if (rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
@@ -329,9 +332,10 @@ static int settle(queue_object *self, mh_channel *channel)
 }
 
 /* A new channel, to take over. */
-static mh_channel *create(Py_ssize_t maxsize)
+static mh_channel *create(Py_ssize_t maxsize, int redeliver)
 {
-    mh_channel_options options = {.max_items = (uint64_t) maxsize};
+    mh_channel_options options = {.max_items = (uint64_t) maxsize,
+                                  .flags = redeliver ? MH_CHANNEL_REDELIVER : 0};
     mh_channel *channel;
     int rc = mh_channel_create(&options, &channel);
     if (rc < 0) {
@@ -436,22 +440,62 @@ static PyObject *queue_taken(queue_object *self, PyObject *Py_UNUSED(ignored))
     return check_open(self) < 0 ? NULL : PyLong_FromUnsignedLong(mh_channel_taken(self->channel));
 }
 
+/* ---- what is done ------------------------------------------------------------------------------------------------ */
+
+static PyObject *queue_task_done(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    int rc = self->channel == NULL ? check_open(self) : mh_channel_task_done(self->channel);
+    if (rc == -EPERM) {
+        return PyErr_Format(PyExc_ValueError, "task_done() called too many times");
+    }
+    if (rc < 0) {
+        return PyErr_Occurred() ? NULL : raise_code(self, rc);
+    }
+    Py_RETURN_NONE;
+}
+
+static int wait_join(void *object, mh_deadline deadline, ext_waiting *waiting)
+{
+    return mh_channel_join(object, deadline, ext_token(waiting));
+}
+
+static PyObject *queue_join(queue_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    ext_until until;
+    if (ext_wait_args((PyObject *) self, "_join", args, nargs, kwnames, &until) < 0 ||
+        (self->channel == NULL && check_open(self) < 0)) {
+        return NULL;
+    }
+    int rc = wait_join(self->channel, MH_AT_ONCE, NULL);
+    if (rc == -ETIMEDOUT && until.at != MH_AT_ONCE) {
+        rc = ext_wait((PyObject *) self, wait_join, self->channel, until);
+    }
+    return rc < 0 && rc != -ETIMEDOUT ? raise_code(self, rc) : PyBool_FromLong(rc == 0);
+}
+
+static PyObject *queue_unfinished(queue_object *self, PyObject *Py_UNUSED(ignored))
+{
+    return self->channel == NULL ? PyLong_FromLong(0)
+                                 : PyLong_FromUnsignedLongLong(mh_channel_unfinished(self->channel));
+}
+
 static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
 {
-    const ext_signature signature = {"MessageQueue", 0, 1, 1, {"maxsize"}};
-    PyObject *given = NULL;
-    if (ext_args_tuple(&signature, args, kwargs, &given) < 0) {
+    const ext_signature signature = {"MessageQueue", 0, 1, 2, {"maxsize", "redeliver"}};
+    PyObject *given[2] = {NULL, NULL};
+    if (ext_args_tuple(&signature, args, kwargs, given) < 0) {
         return -1;
     }
-    Py_ssize_t maxsize = given == NULL ? 0 : PyLong_AsSsize_t(given);
-    if (maxsize < 0 || self->channel != NULL) {
+    Py_ssize_t maxsize = given[0] == NULL ? 0 : PyLong_AsSsize_t(given[0]);
+    int redeliver = given[1] == NULL ? 0 : PyObject_IsTrue(given[1]);
+    if (maxsize < 0 || redeliver < 0 || self->channel != NULL) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError,
                             self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
         }
         return -1;
     }
-    mh_channel *channel = create(maxsize);
+    mh_channel *channel = create(maxsize, redeliver);
     if (channel == NULL || settle(self, channel) < 0) {
         return -1;
     }
@@ -511,6 +555,14 @@ static PyMethodDef queue_methods[] = {
     EXT_METHOD("fileno", queue_fileno, METH_NOARGS,
                "fileno($self, /)\n--\n\nA descriptor that is readable while objects are there, for select "
                "and asyncio."),
+    EXT_METHOD(
+        "_task_done", queue_task_done, METH_NOARGS,
+        "_task_done($self, /)\n--\n\nThe caller is done with one object. ValueError where it has none."),
+    EXT_METHOD("_join", queue_join, EXT_FASTCALL,
+               "_join($self, /, timeout=None, *, cancel=None)\n--\n\n"
+               "Wait until all that was put is done; whether it is."),
+    EXT_METHOD("_unfinished", queue_unfinished, METH_NOARGS,
+               "_unfinished($self, /)\n--\n\nHow many objects were put and are not done."),
     EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),
     EXT_METHOD("_attach", queue_attach, METH_VARARGS,
                "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
@@ -546,7 +598,9 @@ static PyGetSetDef queue_getset[] = {
 };
 
 static PyType_Slot queue_slots[] = {
-    {Py_tp_doc, (void *) (uintptr_t) "MessageQueue(maxsize=0)\n--\n\nA queue of objects between processes."},
+    {Py_tp_doc, (void *) (uintptr_t) "MessageQueue(maxsize=0, *, redeliver=False)\n--\n\n"
+                                     "A queue of objects between processes. redeliver: an object is its "
+                                     "taker's until _task_done(), and comes again should that one die."},
     {Py_tp_init, queue_init},
     {Py_tp_dealloc, queue_dealloc},
     {Py_tp_traverse, queue_traverse},

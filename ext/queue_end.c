@@ -128,10 +128,14 @@ int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ex
     if (message == NULL) {
         return rc;
     }
-    do {
+    for (;;) {
         rc = queue_take(self, shared->channel, message, 0, NULL, until);
         *value = rc < 0 ? NULL : opener(state, message->data, message->size, message->tag);
-    } while (rc >= 0 && *value == NULL && !PyErr_Occurred());
+        if (rc < 0 || *value != NULL || PyErr_Occurred()) {
+            break;
+        }
+        (void) mh_channel_task_done(shared->channel); /* void: nobody else will be done with it */
+    }
     queue_give_back(shared, message);
     return rc;
 }

@@ -4,6 +4,7 @@
 
 #include "core/os/os.h"
 #include "core/shm/channel_gate.h"
+#include "core/shm/channel_lease.h"
 #include "core/shm/channel_view.h"
 #include "core/shm/segment.h"
 
@@ -45,6 +46,18 @@ static int reserve(mh_channel *ch, uint64_t *bytes, void **base)
     }
 }
 
+/* The view of a ring with leases: 0, -ENOMEM. */
+static int lease(mh_channel *ch)
+{
+    if (!(ch->view.ring->flags & MH_CHANNEL_REDELIVER)) {
+        return 0;
+    }
+    /* A block that a message refers to goes with its first receiver, so messages have to hold all of their bytes. */
+    mh_channel_share_outside(ch);
+    ch->view.hands = mh__hands_new();
+    return ch->view.hands ? 0 : -ENOMEM;
+}
+
 static int create(mh_channel *ch, const mh_channel_options *options)
 {
     uint64_t limit = options->max_bytes ? options->max_bytes : mh_os_memory_limit() / 4, bytes;
@@ -66,7 +79,8 @@ static int create(mh_channel *ch, const mh_channel_options *options)
     limit = limit > bytes ? bytes : limit;
     mh__ring_init(base, options->max_items ? options->max_items : UINT64_MAX, (uint32_t) (limit / MH__UNIT),
                   (uint32_t) (bytes / MH__UNIT), options->flags);
-    return mh__view_init(&ch->view, base, (unsigned char *) base + HEADER, (size_t) bytes);
+    rc = mh__view_init(&ch->view, base, (unsigned char *) base + HEADER, (size_t) bytes);
+    return rc ? rc : lease(ch);
 }
 
 static mh_channel *new_channel(void)
@@ -83,7 +97,8 @@ int mh_channel_create(const mh_channel_options *options, mh_channel **channel)
     mh_channel *ch;
     int rc;
 
-    if (options->flags & ~(MH_PRIVATE | MH_CHANNEL_BLOCK)) {
+    if (options->flags & ~(MH_PRIVATE | MH_CHANNEL_BLOCK | MH_CHANNEL_REDELIVER) ||
+        (options->flags & MH_PRIVATE && options->flags & MH_CHANNEL_REDELIVER)) {
         return -EINVAL;
     }
     ch = new_channel();
@@ -121,6 +136,9 @@ static int adopt_ring(mh_channel *ch)
         return MH_E_CORRUPT;
     }
     rc = mh__view_init(&ch->view, ring, (unsigned char *) ring + HEADER, size - HEADER);
+    if (rc == 0) {
+        rc = lease(ch);
+    }
     if (rc) {
         return rc;
     }
@@ -239,6 +257,7 @@ void mh_channel_destroy(mh_channel *ch)
     if (!ch) {
         return;
     }
+    mh__hands_free(ch->view.hands);
     if (ch->view.bell_in >= 0) {
         mh_os_close(ch->view.bell_in);
     }
@@ -281,6 +300,10 @@ int mh_channel_is_closed(const mh_channel *ch)
 uint64_t mh_channel_items(const mh_channel *ch)
 {
     uint64_t items, bytes;
+    if (ch->view.hands) { /* what the dead had in hand waits as well */
+        struct mh__view own = ch->view;
+        mh__lease_look(&own, 0);
+    }
     mh__ring_usage(&ch->view, &items, &bytes);
     return items;
 }
@@ -356,6 +379,7 @@ void mh_channel_ring(mh_channel *ch)
     }
     mh__gate_open_all(&view->ring->not_empty, view->flags);
     mh__gate_open_all(&view->ring->not_full, view->flags);
+    mh__gate_open_all(&view->ring->all_done, view->flags);
 }
 
 int mh_channel_valid(mh_channel *ch)

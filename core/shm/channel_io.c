@@ -5,6 +5,7 @@
 
 #include "core/debug/trace.h"
 #include "core/shm/channel_gate.h"
+#include "core/shm/channel_lease.h"
 #include "core/shm/channel_view.h"
 #include "core/shm/message.h"
 
@@ -22,11 +23,12 @@ static int room_ready(void *arg)
     struct want *want = arg;
     struct mh__ring *ring = want->view->ring;
     uint64_t tail = mh_load_rlx(&ring->tail), head = mh_load_rlx(&ring->head);
-    uint32_t used = mh__position(tail) - mh__position(head);
+    uint32_t used = mh__position(tail) - mh__position(mh_load_rlx(mh__floor(want->view)));
+    uint32_t waiting = want->view->hands ? mh__lease_waiting(want->view, tail)
+                                         : mh__number(tail) - mh__number(head);
 
-    return mh_load_rlx(&ring->closed) ||
-           (mh__number(tail) - mh__number(head) < want->view->max_items && used <= want->view->limit &&
-            want->units <= want->view->limit - used);
+    return mh_load_rlx(&ring->closed) || (waiting < want->view->max_items && used <= want->view->limit &&
+                                          want->units <= want->view->limit - used);
 }
 
 /* Wait until `want` may be granted. 0: try again. */
@@ -61,7 +63,7 @@ static int put_turn(mh_channel *ch, const mh_part *parts, size_t messages, size_
                     size_t *done, struct want *want)
 {
     struct mh__view *view = &ch->view;
-    struct mh__record record = {.tag = tag, .kind = MH__WHOLE};
+    struct mh__record record = {.tag = tag, .kind = view->hands ? MH__LEASED : MH__WHOLE};
     uint64_t tail, cursor;
     int rc = 0;
 
@@ -73,6 +75,7 @@ static int put_turn(mh_channel *ch, const mh_part *parts, size_t messages, size_
     }
     while (rc == 0 && *done < messages) {
         rc = mh__parts_size(parts + *done * parts_each, parts_each, &record.size);
+        record.size += view->hands ? MH__UNIT : 0; /* mh__parts_size leaves room for it */
         want->units = mh__units(record.size);
         if (rc == 0 && want->units > view->limit) {
             rc = -EMSGSIZE;
@@ -169,7 +172,7 @@ static void claim(struct mh__view *view, uint64_t head, size_t count)
 }
 
 /* One turn at the head. 0 taken, MH__EMPTY, MH__SMALL_BUFFER (*need says how much), MH_E_CLOSED,
- * MH_E_CORRUPT. */
+ * MH_E_CORRUPT. `most` 0: one message. */
 typedef int take_turn(struct mh__view *view, mh_message *message, size_t most, size_t *need, size_t *done);
 
 static int take_one(struct mh__view *view, mh_message *message, size_t most, size_t *need, size_t *done)
@@ -198,14 +201,6 @@ static int take_one(struct mh__view *view, mh_message *message, size_t most, siz
     return 0;
 }
 
-/* A batch's buffer grows up to this for what is there; beyond it, for the first message only. */
-#define BATCH_ROOM (1u << 20)
-
-static size_t packed(uint32_t size)
-{
-    return 8 + (((size_t) size + 7) & ~(size_t) 7);
-}
-
 /* Bytes that a batch of what is there would fill. */
 static size_t batch_need(struct mh__view *view, uint64_t cursor, size_t most)
 {
@@ -213,10 +208,11 @@ static size_t batch_need(struct mh__view *view, uint64_t cursor, size_t most)
     size_t need = 0;
 
     for (size_t n = 0; n < most; n++) {
-        if (mh__ring_peek(view, cursor, &record) || (n > 0 && need + packed(record.size) > BATCH_ROOM)) {
+        if (mh__ring_peek(view, cursor, &record) ||
+            (n > 0 && need + mh__packed(record.size) > MH__BATCH_ROOM)) {
             break;
         }
-        need += packed(record.size);
+        need += mh__packed(record.size);
         cursor = mh__past(cursor, record.size);
     }
     return need;
@@ -238,7 +234,7 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
             rc = MH_E_CORRUPT;
             break;
         }
-        if (!message->data || packed(record.size) > message->room - size) {
+        if (!message->data || mh__packed(record.size) > message->room - size) {
             *need = batch_need(view, head, most);
             if (*done == 0 || *need > message->room) {
                 *done = 0; /* better a larger buffer than a small batch */
@@ -248,8 +244,8 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
         }
         memcpy(to, item, sizeof item);
         mh__ring_copy(view, cursor, 0, to + sizeof item, record.size);
-        memset(to + sizeof item + record.size, 0, packed(record.size) - sizeof item - record.size);
-        size += packed(record.size);
+        memset(to + sizeof item + record.size, 0, mh__packed(record.size) - sizeof item - record.size);
+        size += mh__packed(record.size);
         cursor = mh__past(cursor, record.size);
         ++*done;
     }
@@ -263,13 +259,41 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
     return 0;
 }
 
+/* Wait for something to take. A ring with leases is looked through now and then: what the dead had comes back. 0: try
+ * again. */
+static int wait_for_message(struct mh__view *view, mh_deadline deadline, mh_cancel *cancel, int *slept,
+                            int64_t *slice)
+{
+    mh_deadline until = deadline;
+    int rc;
+
+    if (view->hands) {
+        if (mh__lease_look(view, 0)) {
+            return 0;
+        }
+        until = mh__lease_slice(deadline, slice);
+    }
+    rc = mh__gate_wait(&view->ring->not_empty, MH__SLEEPERS, message_ready, view, until, cancel, view->flags,
+                       slept);
+    if (rc == -ETIMEDOUT && view->hands &&
+        deadline != MH_AT_ONCE) { /* once more before it is said that there is none */
+        return until != deadline || mh__lease_look(view, 0) ? 0 : rc;
+    }
+    return rc;
+}
+
 static int get(mh_channel *ch, take_turn *turn, mh_message *message, size_t most, mh_deadline deadline,
                mh_cancel *cancel, size_t *done)
 {
     struct mh__view *view = &ch->view;
     size_t need = 0;
+    int64_t slice = 0;
     int slept = 0, rc;
 
+    if (view->hands) {
+        turn = mh__lease_take;
+        (void) mh__lease_look(view, MH__LEASE_LOOK);
+    }
     for (;;) {
         mh__head_enter(view);
         MH__TRACE("get.entered");
@@ -280,8 +304,7 @@ static int get(mh_channel *ch, take_turn *turn, mh_message *message, size_t most
             rc = mh__message_room(message, need);
         } else if (rc == MH__EMPTY) {
             mh__bell_if_empty(view);
-            rc = mh__gate_wait(&view->ring->not_empty, MH__SLEEPERS, message_ready, view, deadline, cancel,
-                               view->flags, &slept);
+            rc = wait_for_message(view, deadline, cancel, &slept, &slice);
         } else {
             break;
         }
@@ -299,8 +322,8 @@ static int get(mh_channel *ch, take_turn *turn, mh_message *message, size_t most
 
 int mh_channel_get(mh_channel *ch, mh_message *message, mh_deadline deadline, mh_cancel *cancel)
 {
-    size_t done = 0;
-    return get(ch, take_one, message, 1, deadline, cancel, &done);
+    size_t done = 0; /* 0 and `most` 0: one message, and its bytes alone */
+    return get(ch, take_one, message, 0, deadline, cancel, &done);
 }
 
 int mh_channel_get_many(mh_channel *ch, mh_message *message, size_t most, mh_deadline deadline,
@@ -313,12 +336,12 @@ int mh_channel_get_many(mh_channel *ch, mh_message *message, size_t most, mh_dea
 int mh_channel_poll(mh_channel *ch, mh_deadline deadline, mh_cancel *cancel)
 {
     struct mh__view *view = &ch->view;
+    int64_t slice = 0;
     int slept = 0, rc = 0;
 
     while (rc == 0 && !message_ready(view)) {
         mh__bell_if_empty(view);
-        rc = mh__gate_wait(&view->ring->not_empty, MH__SLEEPERS, message_ready, view, deadline, cancel,
-                           view->flags, &slept);
+        rc = wait_for_message(view, deadline, cancel, &slept, &slice);
     }
     if (slept && message_ready(view)) { /* our wake is for whoever takes the message */
         mh__gate_open(&view->ring->not_empty, view->flags);

@@ -8,6 +8,7 @@
 #include "core/debug/trace.h"
 #include "core/os/os.h"
 #include "core/shm/channel_gate.h"
+#include "core/shm/channel_lease.h"
 #include "core/sync/section.h"
 
 static uint16_t record_check(const struct mh__record *record)
@@ -74,12 +75,12 @@ int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *b
 }
 
 /* Room for `record` at `cursor` behind what is there: 0, or what is missing; *used: units in use before it.
- */
-static int find_room(const struct mh__view *view, uint64_t cursor, uint64_t head, uint32_t units,
-                     uint32_t limit, uint32_t *used)
+ * `waiting`: how many records wait to be taken. */
+static int find_room(const struct mh__view *view, uint64_t cursor, uint64_t floor, uint32_t waiting,
+                     uint32_t units, uint32_t limit, uint32_t *used)
 {
-    *used = mh__position(cursor) - mh__position(head);
-    if (mh__number(cursor) - mh__number(head) >= view->max_items) {
+    *used = mh__position(cursor) - mh__position(floor);
+    if (waiting >= view->max_items) {
         return MH__NO_ITEM_ROOM;
     }
     return *used > limit || units > limit - *used ? MH__NO_BYTE_ROOM : 0;
@@ -116,7 +117,7 @@ static int grow(struct mh__view *view, uint64_t cursor, uint32_t units)
 
     mh__head_enter(view);
     window = window_of(view);
-    from = mh__position(mh_load_rlx(&ring->head));
+    from = mh__position(mh_load_rlx(mh__floor(view)));
     if (!window || mh__position(cursor) - from > window) {
         mh__head_leave(view);
         return MH_E_CORRUPT;
@@ -170,13 +171,20 @@ static int find_room_fresh(struct mh__view *view, uint64_t cursor, uint32_t unit
                            uint32_t *used)
 {
     struct mh__ring *ring = view->ring;
-    int rc = find_room(view, cursor, mh_load_rlx(&ring->head_seen), units, limit, used);
+    uint64_t seen = mh_load_rlx(&ring->head_seen);
+    int rc;
 
+    if (view->hands) { /* two cursors matter there: neither is remembered */
+        /* pairs with the release in mh__lease_advance, as below */
+        seen = mh_load_acq(&ring->reclaim);
+        return find_room(view, cursor, seen, mh__lease_waiting(view, cursor), units, limit, used);
+    }
+    rc = find_room(view, cursor, seen, mh__number(cursor) - mh__number(seen), units, limit, used);
     if (rc || *used + units > mh_load_rlx(&ring->window)) {
         /* pairs with the release in mh__ring_take: those records were copied out before we write over them */
         uint64_t head = mh_load_acq(&ring->head);
         mh_store_rlx(&ring->head_seen, head);
-        rc = find_room(view, cursor, head, units, limit, used);
+        rc = find_room(view, cursor, head, mh__number(cursor) - mh__number(head), units, limit, used);
     }
     return rc;
 }
@@ -205,6 +213,10 @@ int mh__ring_stage(struct mh__view *view, uint64_t *cursor, uint32_t limit, cons
     memcpy(unit_at(view, window, mh__position(*cursor)), &own, sizeof own);
     MH__TRACE("ring.put.header");
     at = ((uint64_t) mh__position(*cursor) + 1) * MH__UNIT;
+    if (own.kind == MH__LEASED) { /* nobody's yet */
+        memset(unit_at(view, window, mh__position(*cursor) + 1), 0, MH__UNIT);
+        at += MH__UNIT;
+    }
     for (size_t i = 0; i < count; i++) {
         if (parts[i].size) {
             copy_in(view, window, at, parts[i].data, parts[i].size);
@@ -269,6 +281,12 @@ void mh__ring_copy(const struct mh__view *view, uint64_t cursor, uint32_t skip, 
     }
 }
 
+unsigned char *mh__ring_unit(const struct mh__view *view, uint32_t position)
+{
+    uint32_t window = window_of(view);
+    return window ? unit_at(view, window, position) : NULL;
+}
+
 /* `taking` keeps the old head over the commit, so that a successor can tell what the dead took with them. */
 void mh__ring_take(struct mh__view *view, uint64_t cursor)
 {
@@ -284,7 +302,8 @@ void mh__ring_take(struct mh__view *view, uint64_t cursor)
 
 int mh__ring_is_empty(const struct mh__view *view)
 {
-    return mh_load_rlx(&view->ring->head) == mh_load_rlx(&view->ring->tail);
+    return mh_load_rlx(&view->ring->head) == mh_load_rlx(&view->ring->tail) &&
+           !(view->hands && mh_load_rlx(&view->ring->returned));
 }
 
 void mh__ring_usage(const struct mh__view *view, uint64_t *items, uint64_t *bytes)
@@ -293,6 +312,10 @@ void mh__ring_usage(const struct mh__view *view, uint64_t *items, uint64_t *byte
     uint64_t head, tail, again = mh_load_acq(&ring->tail);
     int tries = 0;
 
+    if (view->hands) {
+        mh__lease_usage(view, items, bytes);
+        return;
+    }
     do { /* the tail was the same before and after: that was its value when the head was read */
         tail = again;
         head = mh_load_acq(&ring->head);
@@ -317,6 +340,21 @@ static void repair_tail(struct mh__view *view)
     mh__gate_open_all(&view->ring->not_empty, view->flags);
 }
 
+/* Head held, closed for good: what is there is thrown away. `dropped` comes first, so a death in between is made good
+ * by the next one here, who drops what is there then. The tail stands still, and once the head is there it stays. */
+static void drop(struct mh__view *view)
+{
+    struct mh__ring *ring = view->ring;
+    uint64_t head = mh_load_rlx(&ring->head), tail = mh_load_acq(&ring->tail);
+
+    if (head != tail) {
+        mh_store_rel(&ring->dropped,
+                     mh__number(tail) - mh__number(head)); /* pairs with unfinished() in channel_done.c */
+        MH__TRACE("ring.drop.counted");
+    }
+    mh__ring_take(view, tail);
+}
+
 /* The owner of the head died. What lies between `taking` and the head it took and did not deliver. The count
  * is staged first, so that the death of the repairer neither counts twice nor forgets. */
 static void repair_head(struct mh__view *view)
@@ -325,7 +363,12 @@ static void repair_head(struct mh__view *view)
     uint64_t head = mh_load_rlx(&ring->head), taking = mh_load_rlx(&ring->taking);
 
     MH__TRACE("ring.repair.head");
-    if (taking != head && !(mh_load_rlx(&ring->closed) & MH__DISCARD)) {
+    if (view->hands) { /* nothing is lost with the dead: it waits to be looked for */
+        mh__lease_repair(view);
+    } else if (mh_load_rlx(&ring->closed) & MH__DISCARD) {
+        drop(view);
+        head = mh_load_rlx(&ring->head);
+    } else if (taking != head) {
         if (!mh_load_rlx(&ring->lost_staged)) {
             mh_store_rel(&ring->lost_next,
                          mh_load_rlx(&ring->lost) + (mh__number(head) - mh__number(taking)));
@@ -340,6 +383,7 @@ static void repair_head(struct mh__view *view)
     MH__TRACE("ring.repair.taken");
     mh_store_rel(&ring->lost_staged, 0);
     mh__gate_open_all(&ring->not_full, view->flags);
+    mh__gate_open_all(&ring->all_done, view->flags);
 }
 
 void mh__tail_enter(struct mh__view *view)
@@ -386,7 +430,8 @@ void mh__ring_shrink(struct mh__view *view)
     mh__head_enter(view);
     window = window_of(view);
     touched = mh_load_rlx(&ring->touched);
-    if (mh__ring_is_empty(view) && touched > view->keep && touched <= view->most) {
+    if (mh_load_rlx(mh__floor(view)) == mh_load_rlx(&ring->tail) && touched > view->keep &&
+        touched <= view->most) {
         if (window > view->keep) {
             mh_store_rel(&ring->window, view->keep); /* nothing is there: no record changes its place */
         }
@@ -404,19 +449,26 @@ void mh__ring_drop_all(struct mh__view *view)
     struct mh__ring *ring = view->ring;
 
     mh__head_enter(view);
-    mh__ring_take(view, mh_load_acq(&ring->tail));
+    if (view->hands) {
+        mh__lease_drop(view);
+    } else {
+        drop(view);
+    }
     mh__head_leave(view);
     mh__gate_open_all(&ring->not_full, view->flags);
+    mh__gate_open_all(&ring->all_done, view->flags);
     mh__ring_shrink(view);
 }
 
 static int walk(struct mh__view *view)
 {
     struct mh__ring *ring = view->ring;
-    uint64_t cursor = mh_load_rlx(&ring->head), tail = mh_load_rlx(&ring->tail);
+    uint64_t cursor = mh_load_rlx(mh__floor(view)), tail = mh_load_rlx(&ring->tail);
+    uint64_t head = mh_load_rlx(&ring->head);
     uint32_t window = window_of(view);
 
-    if (!window || !is_sane(view, cursor, tail) || mh__position(tail) - mh__position(cursor) > window) {
+    if (!window || !is_sane(view, cursor, tail) || mh__position(tail) - mh__position(cursor) > window ||
+        !is_sane(view, cursor, head) || !is_sane(view, head, tail)) {
         return MH_E_CORRUPT;
     }
     while (cursor != tail) {

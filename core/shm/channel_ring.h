@@ -18,7 +18,9 @@
  *   tail, head_seen, stream .............. the holder of tail_lock
  *   closed, select, rung ................. the holder of tail_lock
  *   head, tail_seen, reader* ............. the holder of head_lock
- *   taking, lost* ........................ the holder of head_lock
+ *   taking, lost*, dropped ............... the holder of head_lock
+ *   reclaim, returned, leases ............ the holder of head_lock
+ *   done ................................. anyone
  *   window, touched ...................... the holder of both (tail_lock is taken first), so either lock
  *   freezes them
  */
@@ -46,7 +48,8 @@ struct mh__record {
     uint16_t check;  /* mixes the other fields, see record_check() */
 };
 
-enum mh__kind { MH__WHOLE, MH__FIRST, MH__MORE, MH__LAST, MH__ABORT }; /* all but the first: pipe_stream.c */
+/* FIRST to ABORT: pipe_stream.c; LEASED: channel_lease.c, one unit for the lease, then the message */
+enum mh__kind { MH__WHOLE, MH__FIRST, MH__MORE, MH__LAST, MH__ABORT, MH__LEASED };
 
 #define MH__CLOSED 1u
 #define MH__RING_KEEP 0x100u /* beside the public flags: it never gives a page back */
@@ -87,10 +90,15 @@ struct mh__ring {
     MH_ATOMIC(uint64_t) taking;     /* the head before the take that is under way */
     MH_ATOMIC(uint64_t) reader;     /* who is inside a message of several records; 0: nobody */
     MH_ATOMIC(uint64_t) reader_end; /* and through which of its ends */
+    MH_ATOMIC(uint32_t) returned;   /* leases: records before the head that wait again */
 
     alignas(64) MH_ATOMIC(uint64_t) lost; /* messages taken by consumers that died in the take */
     MH_ATOMIC(uint64_t) lost_next;
     MH_ATOMIC(uint32_t) lost_staged;
+    MH_ATOMIC(uint32_t) done;    /* without leases: how often it was said, modulo 2^32 */
+    MH_ATOMIC(uint32_t) dropped; /* without leases: messages that a close threw away */
+    struct mh__gate all_done;    /* where join waits */
+    MH_ATOMIC(uint64_t) reclaim; /* leases: the oldest record that is not done */
 
     alignas(64) struct mh__gate not_empty;
     alignas(64) struct mh__gate not_full;
@@ -111,7 +119,14 @@ struct mh__view {
     size_t offset;              /* of `bytes` in the segment */
     int bell_in, bell_out;      /* descriptors, -1: none; the same one where the bell is an eventfd */
     MH_ATOMIC(uint64_t) *claim; /* NULL, or where gets say what they are about to take */
+    struct mh__hands *hands;    /* NULL, or the ring has leases: what this process has in hand */
 };
+
+/* The oldest record that is still needed: room begins behind it. */
+static inline MH_ATOMIC(uint64_t) *mh__floor(const struct mh__view *view)
+{
+    return view->hands ? &view->ring->reclaim : &view->ring->head;
+}
 
 /* What stands in a producer's or consumer's way; never returned to a user. */
 enum mh__hindrance { MH__NO_ITEM_ROOM = 1, MH__NO_BYTE_ROOM, MH__EMPTY, MH__SMALL_BUFFER, MH__BUSY };
@@ -163,9 +178,10 @@ void mh__ring_commit(struct mh__view *view, uint64_t cursor);
 int mh__ring_peek(struct mh__view *view, uint64_t cursor, struct mh__record *record);
 void mh__ring_copy(const struct mh__view *view, uint64_t cursor, uint32_t skip, void *to, uint32_t size);
 void mh__ring_take(struct mh__view *view, uint64_t cursor);
+/* The unit at a position; NULL where the window cannot be right. Either end held. */
+unsigned char *mh__ring_unit(const struct mh__view *view, uint32_t position);
 
-/* Without a lock: is there a record / is the ring closed and drained? A hint, for spinning and for re-checks.
- */
+/* Without a lock: is there nothing to take? A hint, for spinning and for re-checks. */
 int mh__ring_is_empty(const struct mh__view *view);
 /* Records and bytes in use at one instant. */
 void mh__ring_usage(const struct mh__view *view, uint64_t *items, uint64_t *bytes);

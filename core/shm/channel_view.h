@@ -12,6 +12,15 @@ struct mh_channel {
     size_t mapped; /* bytes of private memory, from view.ring on; 0: in view.segment */
 };
 
+/* A batch's buffer grows up to this for what is there; beyond it, for the first message only. */
+#define MH__BATCH_ROOM (1u << 20)
+
+/* Bytes of a message in a batch. */
+static inline size_t mh__packed(uint32_t size)
+{
+    return 8 + (((size_t) size + 7) & ~(size_t) 7);
+}
+
 /* The sum of the parts: 0, or -EMSGSIZE where it is more than a record can say. */
 static inline int mh__parts_size(const mh_part *parts, size_t count, uint32_t *size)
 {

@@ -28,6 +28,9 @@ MH_BEGIN_DECLS
 
 /* Flag beside MH_PRIVATE: where the bytes run out a put waits, also without max_items. */
 #define MH_CHANNEL_BLOCK 2u
+/* What a consumer got is his until he says mh_channel_task_done, and is delivered again should he die before:
+ * at least once, where a channel else delivers at most once. Not with MH_PRIVATE. */
+#define MH_CHANNEL_REDELIVER 4u
 
 typedef struct mh_channel mh_channel; /* this process's view */
 
@@ -35,7 +38,7 @@ typedef struct mh_channel_options {
     uint64_t max_items; /* 0: no limit */
     uint64_t
         max_bytes; /* of the ring, 16 to 31 more than the message for each; 0: a quarter of the free memory */
-    unsigned flags; /* MH_PRIVATE: threads of one process; MH_CHANNEL_BLOCK */
+    unsigned flags; /* MH_PRIVATE: threads of one process; MH_CHANNEL_BLOCK; MH_CHANNEL_REDELIVER */
 } mh_channel_options;
 
 typedef struct mh_part { /* a message is put together from parts */
@@ -52,8 +55,8 @@ typedef struct mh_message { /* a received message; all-zero to begin with, reuse
 
 /* A new channel. Where max_items is set, or with MH_CHANNEL_BLOCK, it is bounded: a put that finds no room
  * waits. Else a put that finds the bytes used up fails with -ENOMEM. The address space is reserved (4 GiB
- * where max_bytes is 0, halved until the system agrees), the memory is not. 0, -EINVAL (unknown flags),
- * -ENOMEM, -EMFILE.
+ * where max_bytes is 0, halved until the system agrees), the memory is not. 0, -EINVAL (unknown flags, or
+ * MH_PRIVATE with MH_CHANNEL_REDELIVER), -ENOMEM, -EMFILE.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: view, segment,
  * eventfd | death: the memory goes with the last process that has it */
 MH_API int mh_channel_create(const mh_channel_options *options, mh_channel **channel);
@@ -138,10 +141,30 @@ MH_API int mh_channel_is_outside(const mh_channel *channel);
  * is killed, exactly which messages he had in hand. A claim whose number is not below mh_channel_taken was not
  * carried out: that message is still in the channel, or somebody else's. `claim` lies in memory that outlives
  * the process, is aligned and stays mapped as long as the view; NULL: no more. One thread at a time gets
- * through a view that claims.
+ * through a view that claims. Nothing is said of a channel with MH_CHANNEL_REDELIVER.
  * Safety: MT-owner PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: the
  * claim stands */
 MH_API void mh_channel_set_claim(mh_channel *channel, MH_ATOMIC(uint64_t) *claim);
+
+/* The caller is done with one message that he got. With MH_CHANNEL_REDELIVER that is the oldest that this thread
+ * has in hand, else the oldest of the process; without, messages are only counted, and anyone may say it. 0; -EPERM:
+ * there is none that is not done (with MH_CHANNEL_REDELIVER: none in this process's hands).
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock | cancellation: no | allocs: none | death: said or
+ * not */
+MH_API int mh_channel_task_done(mh_channel *channel);
+
+/* Wait until every message that was put is done, or thrown away by a close: at some instant during the call there was
+ * none left. 0, -ETIMEDOUT, -ECANCELED, -EINTR.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for others' mh_channel_task_done | cancellation: yes | allocs:
+ * none | death: a dead producer's put counts or does not; what a dead consumer had is waited for until another one is
+ * done with it (MH_CHANNEL_REDELIVER), or for ever */
+MH_API int mh_channel_join(mh_channel *channel, mh_deadline deadline, mh_cancel *cancel);
+
+/* Messages that were put and are not done, modulo 2^32: exact at some instant during the call where it is 0 or nobody
+ * else is at it.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock at most | cancellation: no | allocs: none | death:
+ * exact after any */
+MH_API uint64_t mh_channel_unfinished(const mh_channel *channel);
 
 /* How many messages were taken so far, modulo 2^32: the number of the next one.
  * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: exact

@@ -41,7 +41,11 @@ AT(struct mh__ring, tail_lock, 64);
 AT(struct mh__ring, tail, 80);
 AT(struct mh__ring, head_lock, 128);
 AT(struct mh__ring, head, 144);
+AT(struct mh__ring, returned, 184);
 AT(struct mh__ring, lost, 192);
+AT(struct mh__ring, done, 212);
+AT(struct mh__ring, all_done, 220);
+AT(struct mh__ring, reclaim, 232);
 AT(struct mh__ring, not_empty, 256);
 AT(struct mh__ring, not_full, 320);
 

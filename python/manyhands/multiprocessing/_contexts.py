@@ -76,11 +76,11 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0) -> Any:
-        """A queue that counts unfinished tasks."""
+    def JoinableQueue(self, maxsize: int = 0, *, redeliver: bool = False) -> Any:
+        """A queue that counts unfinished tasks; `redeliver`: what a dead consumer had in hand comes again."""
         from manyhands.multiprocessing.queues import JoinableQueue
 
-        return JoinableQueue(maxsize, ctx=self.get_context())
+        return JoinableQueue(maxsize, redeliver=redeliver, ctx=self.get_context())
 
     def SimpleQueue(self) -> Any:
         """A queue with put and get alone."""

@@ -13,6 +13,7 @@ feeder of its own (`_feed` or `_start_thread`, as joblib's does) is the standard
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,7 @@ from manyhands._impl import (  # messages binds pickling to the core
 from manyhands._impl.queue import ShutDown  # noqa: F401  # binds it to the core
 from manyhands.multiprocessing import _handles
 from manyhands.multiprocessing._pipe import QueueConnection, queue_connections
-from manyhands.multiprocessing._synchronize import Condition, Lock, Semaphore
+from manyhands.multiprocessing._synchronize import Lock
 
 _std = stdlib_of("multiprocessing.queues")
 
@@ -59,6 +60,8 @@ _FED = (
     "_on_queue_feeder_error",
     "__getstate__",
     "__setstate__",
+    "task_done",
+    "join",
 )
 
 
@@ -98,6 +101,8 @@ class Queue(_Base):  # type: ignore[misc]
     """
 
     _fed = False
+    _fed_as: Any = None
+    _redeliver = False
     _ignore_epipe = False  # of programs written for the standard library's, which set it
     _ends: tuple[Any, Any] | None = None
     _rlock: Any
@@ -107,22 +112,28 @@ class Queue(_Base):  # type: ignore[misc]
         super().__init_subclass__(**kwargs)
         if any(name in vars(cls) for name in _FEEDER):
             cls._fed = True
-            for name in ("_closed", "_maxsize", "_reader", "_writer", "_sem"):  # plain attributes there
-                setattr(cls, name, None)
+            cls._fed_as = cls._standard()
+            for name in ("_closed", "_maxsize", "_reader", "_writer", "_sem", "_unfinished_tasks"):
+                setattr(cls, name, None)  # plain attributes there
             for name in _FED:
-                if name not in vars(cls) and hasattr(_std.Queue, name):
-                    setattr(cls, name, vars(_std.Queue)[name])
+                if name not in vars(cls) and hasattr(cls._fed_as, name):
+                    setattr(cls, name, inspect.getattr_static(cls._fed_as, name))
         elif "_on_queue_feeder_error" in vars(cls) and not (strict or cls._fed):
             cls.put = _reporting(cls.put)
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         if self._fed:
-            _std.Queue.__init__(self, maxsize, ctx=ctx if ctx is not None else _context())
+            self._fed_as.__init__(self, maxsize, ctx=ctx if ctx is not None else _context())
             return
-        super().__init__(max(maxsize, 0))
+        super().__init__(max(maxsize, 0), redeliver=self._redeliver)
         self._rlock, self._wlock = Lock(ctx=ctx), Lock(ctx=ctx)
         if strict:
             self._made_in(ctx)
+
+    @staticmethod
+    def _standard() -> Any:
+        """What a subclass with a feeder is instead."""
+        return _std.Queue
 
     def __getstate__(self) -> Any:
         fd, select_fd, name, maxsize = self._handle()
@@ -223,51 +234,48 @@ def _context() -> Any:
     return _default_context.get_context()
 
 
+class _Count:
+    """What stands where the standard library's queue has a semaphore that counts unfinished tasks."""
+
+    def __init__(self, queue: JoinableQueue) -> None:
+        self._queue, self._semlock = queue, self
+
+    def get_value(self) -> int:
+        return int(self._queue._unfinished())
+
+    _get_value = get_value
+
+    def _is_zero(self) -> bool:
+        return self.get_value() == 0
+
+
 class JoinableQueue(Queue):
-    """A queue whose consumers say when an item is done: `task_done()` after each, `join()` waits for all."""
+    """A queue whose consumers say when an item is done: `task_done()` after each, `join()` waits for all.
 
-    def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
+    ``redeliver=True``: what a process took and was not done with when it died is put before the others again, so that
+    each item is worked on at least once. `task_done()` is then for the item that the caller has had longest, and must
+    come from the process that took it. Large buffers are copied into the queue, since a second consumer may need them.
+    """
+
+    def __init__(self, maxsize: int = 0, *, redeliver: bool = False, ctx: Any = None) -> None:
+        self._redeliver = bool(redeliver)
         super().__init__(maxsize, ctx=ctx)
-        self._unfinished = Semaphore(0)
-        self._all_done = Condition()
 
-    def __getstate__(self) -> Any:
-        return super().__getstate__(), self._unfinished, self._all_done
+    @staticmethod
+    def _standard() -> Any:
+        return _std.JoinableQueue
 
-    def __setstate__(self, state: Any) -> None:
-        super().__setstate__(state[0])
-        self._unfinished, self._all_done = state[1:]
-
-    def put(
-        self,
-        obj: Any,
-        block: bool = True,
-        timeout: float | None = None,
-        *,
-        cancel: CancelToken | None = None,
-    ) -> None:
-        """As `Queue.put`; counts one more unfinished task."""
-        # Counted first: a consumer may be done with the item before this process runs again.
-        self._unfinished.release()
-        try:
-            super().put(obj, block, timeout, cancel=cancel)
-        except BaseException:
-            self.task_done()
-            raise
+    @property
+    def _unfinished_tasks(self) -> Any:
+        return _Count(self)
 
     def task_done(self) -> None:
         """The caller is done with one item that it got. ValueError where there was none."""
-        with self._all_done:
-            if not self._unfinished.acquire(False):
-                raise ValueError("task_done() called too many times")
-            if self._unfinished.get_value() == 0:
-                self._all_done.notify_all()
+        self._task_done()
 
     def join(self, *, cancel: CancelToken | None = None) -> None:
         """Wait until every item that was put is done."""
-        with self._all_done:
-            while self._unfinished.get_value() != 0:
-                self._all_done.wait(cancel=cancel)
+        self._join(cancel=cancel)
 
 
 class SimpleQueue:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 
 
@@ -114,3 +116,67 @@ def write_to_received(connection):
     os.write(fd, connection.recv().encode())
     os.close(fd)
     connection.send("done")
+
+
+def take_and_hold(queue, said, count, done):
+    """Take `count` items, be done with `done` of them, and keep the rest."""
+    items = [queue.get() for _ in range(count)]
+    for _ in range(done):
+        queue.task_done()
+    said.put(items)
+    signal.pause()
+
+
+def second_thread_is_done(queue):
+    """This thread takes one item, another one takes the next and is done with it; then the end."""
+    queue.get()
+
+    def take():
+        queue.get()
+        queue.task_done()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raises_value_error(call):
+    try:
+        call()
+    except ValueError:
+        return
+    sys.exit(1)
+
+
+def _unloadable():
+    raise RuntimeError("unloadable")
+
+
+class Unloadable:
+    def __reduce__(self):
+        return _unloadable, ()
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise RuntimeError("unpicklable")
+
+
+def consume(queue, count):
+    for _ in range(count):
+        queue.get()
+        queue.task_done()
+
+
+def put_for_ever(queue):
+    while True:
+        queue.put({"an": "item"})
+
+
+def work_slowly(queue, done):
+    while True:
+        item = queue.get()
+        time.sleep(0.001)
+        done.put(item)
+        queue.task_done()

@@ -518,7 +518,8 @@ def shared_barrier() -> None:
 
 @row(
     "MessageQueue: __init__ put put_many get get_many qsize empty full close fileno "
-    "_handle _attach _taken _closed _maxsize _end _share_outside shutdown is_shutdown"
+    "_handle _attach _taken _closed _maxsize _end _share_outside shutdown is_shutdown "
+    "_task_done _join _unfinished"
 )
 def message_queue() -> None:
     made = manyhands.multiprocessing.Queue(5)
@@ -533,6 +534,11 @@ def message_queue() -> None:
     assert made.fileno() >= 0 and made._taken() is not None and made._maxsize == 5
     made.get()
     failing(made.get, False)
+    assert made._unfinished() and not made._join(0)
+    while made._unfinished():
+        made._task_done()
+    assert made._join()
+    failing(made._task_done)
     made._end().close()
     made._share_outside()
     made.shutdown(immediate=True)
