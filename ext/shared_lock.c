@@ -8,10 +8,22 @@
 
 #include "manyhands/lock.h"
 
+static int owner_of(const shared_lock *self)
+{
+    return self->recursive ? mh_rlock_owner(self->head.at) : mh_lock_owner(self->head.at);
+}
+
+/* Does a thread of this process? A forked child has the count of its parent, and nothing in hand. */
 static int holds(shared_lock *self)
 {
-    mh_lock *lock = self->recursive ? &((mh_rlock *) self->head.at)->lock : self->head.at;
-    return self->count > 0 && mh_lock_owner(lock) == (int) getpid();
+    return self->count > 0 && self->process == (int) getpid() && owner_of(self) == self->owner;
+}
+
+static void note_owner(shared_lock *self)
+{
+    self->thread = PyThread_get_thread_ident();
+    self->process = (int) getpid();
+    self->owner = owner_of(self);
 }
 
 int shared_lock_is_mine(shared_lock *self)
@@ -49,7 +61,7 @@ static void abandon(shared_lock *self)
 static void note_acquired(shared_lock *self)
 {
     self->count = self->recursive ? (int) mh_rlock_depth(self->head.at) : 1;
-    self->thread = PyThread_get_thread_ident();
+    note_owner(self);
     ext_held_take(&self->held, (PyObject *) self);
 }
 
@@ -173,7 +185,7 @@ static PyObject *lock_is_zero(shared_lock *self, PyObject *Py_UNUSED(ignored))
 
 static PyObject *lock_owner(shared_lock *self, void *Py_UNUSED(closure))
 {
-    int owner = mh_lock_owner(self->recursive ? &((mh_rlock *) self->head.at)->lock : self->head.at);
+    int owner = owner_of(self);
     if (owner == 0) {
         Py_RETURN_NONE;
     }
@@ -211,7 +223,7 @@ int shared_lock_regain(shared_lock *self, uint32_t depth)
     regain what = {self, depth};
     int rc = ext_wait_hold((PyObject *) self, wait_regain, &what);
     self->count = (int) depth;
-    self->thread = PyThread_get_thread_ident();
+    note_owner(self);
     ext_held_take(&self->held, (PyObject *) self);
     return rc;
 }

@@ -11,6 +11,7 @@ typedef struct shared_lock {
     int recursive;
     int count;            /* how often this process holds it; touched by the holder only */
     unsigned long thread; /* which of its threads */
+    int process, owner;   /* its id, and the owner as the lock names it: a recursive one names the thread */
     ext_held held;
 } shared_lock;
 

@@ -17,6 +17,7 @@ from manyhands.multiprocessing import _handles
 
 _threading = stdlib_of("threading")
 _process = stdlib_of("multiprocessing.process")
+_reduction = stdlib_of("multiprocessing.reduction")
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "RWLock", "Semaphore"]
 
@@ -42,6 +43,28 @@ class _Shared:
 
     def _bind(self) -> None:
         """Give the instance the core object's own methods: no Python call in between."""
+
+
+def _rebuild_core(kind: Any, token: tuple[Any, Any], offset: int) -> Any:
+    return kind._rebuild(_handles.receive(token), token[1][1], offset)
+
+
+def _reduce_core(core_object: Any) -> Any:
+    fd, slab, offset = core_object.place
+    return _rebuild_core, (type(core_object), _handles.send(core_object, fd, ("slab", slab)), offset)
+
+
+# A method of theirs may be the target of a process: `Process(target=event.wait)`. Not a barrier's, whose action and
+# time-out are with the object above it.
+for _type in (
+    core.SharedEvent,
+    core.SharedLock,
+    core.SharedRLock,
+    core.SharedRobustSemaphore,
+    core.SharedRWLock,
+    core.SharedSemaphore,
+):
+    _reduction.ForkingPickler.register(_type, _reduce_core)
 
 
 class SemLock(_Shared):

@@ -453,3 +453,32 @@ def test_nothing_is_left_behind(fork):
     with lock:
         queue.get()
     assert set(os.listdir("/dev/shm")) == before
+
+
+def test_methods_of_primitives_as_targets(context):
+    event, lock, semaphore = context.Event(), context.Lock(), context.Semaphore(0)
+    for target in (event.set, semaphore.release, lock.acquire):
+        process = context.Process(target=target)
+        process.start()
+        process.join(30)
+        assert process.exitcode == 0
+    assert event.is_set() and semaphore.get_value() == 1
+    with pytest.raises(manyhands.OwnerDiedError):
+        lock.acquire()
+    with pytest.raises(RuntimeError, match="inheritance"):
+        context.SimpleQueue().put(event.set)
+
+
+def test_a_recursive_lock_knows_how_deep_a_thread_is_in():
+    lock, seen = mp.RLock(), []
+
+    def take():
+        lock.acquire()
+        lock.acquire()
+        seen.append((lock._semlock._count(), repr(lock)))
+
+    thread = threading.Thread(target=take, name="T1")
+    thread.start()
+    thread.join()
+    assert seen == [(2, "<RLock(MainProcess|T1, 2)>")]
+    assert repr(lock) == "<RLock(SomeOtherThread, nonzero)>"

@@ -74,7 +74,7 @@ def verdict(status, stdlib, again):
     if stdlib is None:  # a test that only the subject's run has, such as _FailedTest
         return "regression" if status in BAD else "extra"
     if status in ("skip", "missing"):
-        return "lost" if stdlib == "pass" else "same"
+        return "same" if stdlib != "pass" else "flaky" if again == "pass" else "lost"
     if stdlib in BAD:
         return "machine"
     return "flaky" if again == "pass" else "regression"
@@ -102,7 +102,16 @@ def run_suite(name, options, env, plain):
     if env is not plain:
         wanted = dict(want)
         again = run_again(env, modules, results, wanted, options)
-        for tid, stdlib in ask_stdlib(plain, modules, results, wanted, again, options).items():
+        asked = ask_stdlib(plain, modules, results, wanted, again, options)
+        # The standard library ran alone what was skipped here: some tests are, where another of their class ran before.
+        lost = [
+            (i, wanted[i])
+            for i, status in asked.items()
+            if status == "pass" and results[i]["status"] not in BAD
+        ]
+        if lost:
+            again.update(run_ids(env, modules, lost, options)["results"])
+        for tid, stdlib in asked.items():
             result = results[tid]
             result["stdlib"] = stdlib
             result["verdict"] = verdict(result["status"], stdlib, again.get(tid, {}).get("status"))
