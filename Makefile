@@ -63,8 +63,9 @@ format: ## rewrite C and Python files in the project's format
 	@tools/run_lint format
 
 .PHONY: sanitize
-sanitize: ## the C tests under ASan with UBSan, then under TSan
-	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; exit $$rc
+sanitize: ## the C tests under ASan with UBSan, then under TSan, a selection under valgrind where it is there
+	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; \
+	$(SETUP) memcheck || rc=1; exit $$rc
 
 .PHONY: docs-c
 docs-c: ## the C reference from the headers, in build/reference: man pages (man -l .../mh_channel_put.3) and Markdown

@@ -97,6 +97,11 @@ void t_nap(double seconds)
     }
 }
 
+int t_emulated(void)
+{
+    return getenv("T_EMULATED") != NULL;
+}
+
 int t_scale(void)
 {
     return T_SANITIZED || getenv("T_SLOW") != NULL ? 5 : 1;

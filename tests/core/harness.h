@@ -69,6 +69,7 @@ void t_check_str(const char *file, int line, const char *text, const char *a, co
 
 double t_now(void); /* seconds, CLOCK_MONOTONIC */
 void t_nap(double seconds);
+int t_emulated(void); /* 1 with T_EMULATED=1: a fork beside a large mapping takes half a second */
 int t_scale(void); /* 1, or 5 under a sanitizer or with T_SLOW=1 (valgrind): multiply your own limits by it */
 
 /* A child that runs function(argument) and exits with 0. */

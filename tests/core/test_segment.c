@@ -321,7 +321,9 @@ TEST(descriptors_run_out)
     struct rlimit limit = {16, 16};
     mh_segment *segment[32] = {NULL};
     int count = 0, rc = 0;
-    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        SKIP("the limit of descriptors is not ours to set (valgrind keeps some for itself)");
+    }
     while (count < 32 && (rc = mh_segment_create(1, 0, &segment[count])) == 0) {
         count++;
     }

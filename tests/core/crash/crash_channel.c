@@ -4,6 +4,7 @@
  *
  * Every scenario runs again and again, each time dying one point later, until it gets through alive.
  */
+#include <stdio.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -499,23 +500,23 @@ struct stepped {
     MH_ATOMIC(uint32_t) *ended; /* shared: the call has returned */
 };
 
-/* Run `child` one instruction at a time, `steps` of them, then kill it. 1 where the call was under way still.
- */
-static int kill_after(pid_t child, unsigned steps, const struct stepped *stepped)
+/* Run `child` one instruction at a time, at most `steps` of them, then kill it. How many it took until the call had
+ * returned, or `steps` where it was under way still. */
+static unsigned kill_after(pid_t child, unsigned steps, const struct stepped *stepped)
 {
-    int status, under_way;
+    unsigned took = 0;
+    int status;
 
     CHECK_EQ(waitpid(child, &status, 0), child);
     CHECK(WIFSTOPPED(status));
-    for (unsigned i = 0; i < steps && !mh_load_rlx(stepped->ended); i++) {
+    for (; took < steps && !mh_load_rlx(stepped->ended); took++) {
         CHECK_EQ(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
         CHECK_EQ(waitpid(child, &status, 0), child);
         CHECK(WIFSTOPPED(status));
     }
-    under_way = !mh_load_rlx(stepped->ended);
     CHECK_EQ(kill(child, SIGKILL), 0);
     CHECK_EQ(waitpid(child, &status, 0), child);
-    return under_way;
+    return took;
 }
 
 /* A child that puts (gets) one message, under a tracer from its first instruction on. */
@@ -546,37 +547,51 @@ static pid_t traced(struct stepped *stepped)
     return child;
 }
 
+/* One call, killed after so many instructions: whatever came of it, the channel is right and works. *took as above; 1
+ * where the call had committed. */
+static int kill_once(struct stepped *stepped, unsigned steps, unsigned *took)
+{
+    mh_channel *ch = stepped->ch;
+    uint64_t lost = mh_channel_lost(ch);
+    unsigned items;
+
+    CHECK(!stepped->gets || put(ch, 0, 1) == 0);
+    *took = kill_after(traced(stepped), steps, stepped);
+    CHECK(mh_load_rlx(stepped->ended) < 2);
+    CHECK_EQ(mh_channel_valid(ch), 0);
+    items = (unsigned) mh_channel_items(ch);
+    CHECK(items <= 1);
+    CHECK(mh_channel_lost(ch) - lost <= (stepped->gets && items == 0));
+    CHECK_EQ(drain(ch, 0), items);
+    check_works(ch);
+    return items != (unsigned) stepped->gets;
+}
+
+/* All over the call, and then at each instruction around the commit, which is found by halving. */
 static void kill_at_instructions(int gets)
 {
     struct stepped stepped = {.gets = gets, .ended = t_shared(sizeof(uint32_t))};
-    mh_channel *ch;
-    unsigned steps = 0, killed = 0, before = 0, after = 0;
+    const unsigned points = 100 / (unsigned) t_scale(), around = 10;
+    unsigned all, took, before = 0, after;
 
-    CHECK_EQ(mh_channel_create(&(mh_channel_options){0}, &ch), 0);
-    stepped.ch = ch;
-    CHECK_EQ(mh_channel_put(ch, NULL, 0, 0, MH_AT_ONCE, NULL), 0);
-    CHECK_EQ(mh_channel_get(ch, &stepped.message, MH_AT_ONCE, NULL), 0);
-    for (int alive = 1; alive; steps += 3 * (unsigned) (t_scale() * t_scale()) + steps / 32) {
-        uint64_t lost = mh_channel_lost(ch);
-        unsigned items;
-
-        CHECK(!gets || put(ch, 0, 1) == 0);
-        alive = kill_after(traced(&stepped), steps, &stepped);
-        CHECK(mh_load_rlx(stepped.ended) < 2);
-        killed += (unsigned) alive;
-        CHECK_EQ(mh_channel_valid(ch), 0);
-        items = (unsigned) mh_channel_items(ch);
-        CHECK(items <= 1);
-        CHECK(mh_channel_lost(ch) - lost <= (gets && items == 0));
-        CHECK_EQ(drain(ch, 0), items);
-        before += items == (unsigned) gets;
-        after += items != (unsigned) gets;
-        check_works(ch);
+    CHECK_EQ(mh_channel_create(&(mh_channel_options){0}, &stepped.ch), 0);
+    CHECK_EQ(mh_channel_put(stepped.ch, NULL, 0, 0, MH_AT_ONCE, NULL), 0);
+    CHECK_EQ(mh_channel_get(stepped.ch, &stepped.message, MH_AT_ONCE, NULL), 0);
+    CHECK_EQ(kill_once(&stepped, UINT32_MAX, &all), 1);
+    CHECK_EQ(kill_once(&stepped, 0, &took), 0);
+    for (unsigned i = 1; i < points; i++) {
+        (void) kill_once(&stepped, all / points * i, &took);
     }
-    CHECK(killed > 20);
-    CHECK(before > 3 && after > 3); /* kills fell on both sides of the commit */
+    for (after = all; after - before > 1;) {
+        unsigned middle = before + (after - before) / 2;
+        *(kill_once(&stepped, middle, &took) ? &after : &before) = middle;
+    }
+    for (unsigned at = before > around ? before - around : 0; at < before + around; at++) {
+        (void) kill_once(&stepped, at, &took);
+    }
+    printf("    %u instructions, the commit is number %u\n", all, after);
     mh_message_fini(&stepped.message);
-    mh_channel_destroy(ch);
+    mh_channel_destroy(stepped.ch);
 }
 
 TEST_LIMIT(killed_at_any_instruction_of_a_put, 60)
