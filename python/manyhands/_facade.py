@@ -73,4 +73,4 @@ def stdlib_of(std_name: str) -> types.ModuleType:
     """The standard library's module, also where that name is substituted in this process."""
     from manyhands import _substitute
 
-    return _substitute.pushed_aside.get(std_name) or importlib.import_module(std_name)
+    return _substitute.standard(std_name)

@@ -118,6 +118,34 @@ def _import(goal: str) -> types.ModuleType | None:
         _asking.discard(key)
 
 
+def standard(name: str) -> types.ModuleType:
+    """The standard library's module of that name. Imported here where it is not there yet, and not by the finder: who
+    asks may be half imported, and so would ours be then."""
+    goal = target_of(name)
+    if name in pushed_aside:
+        return pushed_aside[name]
+    if goal is None or not installed():
+        return importlib.import_module(name)
+    package, lent = name.rpartition(".")[0], None
+    if target_of(package) is not None and package not in sys.modules:
+        lent = sys.modules.setdefault(package, standard(package))
+    key, asked = (_thread.get_ident(), goal), (_thread.get_ident(), goal) in _asking
+    _asking.add(key)
+    try:
+        found = importlib.import_module(name)
+    finally:
+        if not asked:
+            _asking.discard(key)
+        if lent is not None and sys.modules.get(package) is lent:
+            del sys.modules[package]
+    _left.discard(name)
+    if not getattr(found.__spec__, "_initializing", False):
+        pushed_aside[name] = found
+        if sys.modules.get(name) is found:  # whoever imports it next gets ours
+            del sys.modules[name]
+    return pushed_aside.get(name, found)
+
+
 def _settle() -> None:
     """Give us the names that the standard library kept while our modules were being imported."""
     for name in sorted(_left):

@@ -44,6 +44,12 @@ class _Shared:
     def _bind(self) -> None:
         """Give the instance the core object's own methods: no Python call in between."""
 
+    def _give(self, base: type, *names: str) -> None:
+        """Give it those, but for what a subclass of `base` has overridden."""
+        for name in names:
+            if getattr(type(self), name) is getattr(base, name):
+                self.__dict__[name] = getattr(self._core, name)
+
 
 def _rebuild_core(kind: Any, token: tuple[Any, Any], offset: int) -> Any:
     return kind._rebuild(_handles.receive(token), token[1][1], offset)
@@ -331,10 +337,23 @@ class Event(_Shared):
         self._bind()
 
     def _bind(self) -> None:
-        self.is_set = self._core.is_set
-        self.set = self._core.set
-        self.clear = self._core.clear
-        self.wait = self._core.wait
+        self._give(Event, "is_set", "set", "clear", "wait")
+
+    def is_set(self) -> bool:
+        """Is it?"""
+        return bool(self._core.is_set())
+
+    def set(self) -> None:
+        """From now on it is; who waits goes on."""
+        self._core.set()
+
+    def clear(self) -> None:
+        """From now on it is not."""
+        self._core.clear()
+
+    def wait(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
+        """Wait until it is; whether it is."""
+        return bool(self._core.wait(timeout, cancel=cancel))
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} at {id(self):#x} {'set' if self._core.is_set() else 'unset'}>"
@@ -359,7 +378,7 @@ class Barrier(_Shared):
 
     def _bind(self) -> None:
         self._core._defaults(self._action, self._timeout)
-        self.wait = self._core.wait
+        self._give(Barrier, "wait")
 
     def __getstate__(self) -> Any:
         return self._action, self._timeout, self._share()
@@ -368,9 +387,9 @@ class Barrier(_Shared):
         self._action, self._timeout = state[:2]
         super().__setstate__(state[2])
 
-    wait: Callable[..., int]
-    """``wait(timeout=None, *, cancel=None)``: wait for the others; a number of 0 .. parties-1, another for each.
-    BrokenBarrierError."""
+    def wait(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> int:
+        """Wait for the others; a number of 0 .. parties-1, another for each. BrokenBarrierError."""
+        return int(self._core.wait(timeout, cancel=cancel))
 
     def reset(self) -> None:
         """Whole and empty again; who waits gets BrokenBarrierError."""
