@@ -145,10 +145,31 @@ static int pack_blocks(message_out *out, PyObject *pickle, PyObject *buffers)
     return rc;
 }
 
+/* What the calling thread pickles goes to processes of this tree, buffers beside it: atomics can travel. */
+static _Thread_local int sharing;
+
+int message_is_sharing(void)
+{
+    return sharing > 0;
+}
+
+PyObject *message_share(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 1) {
+        return PyErr_Format(PyExc_TypeError, "_share(function, *args)");
+    }
+    sharing++;
+    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t) nargs - 1, NULL);
+    sharing--;
+    return result;
+}
+
 /* dumps(value) -> (pickle, [buffers]); dumps(value, True) -> pickle with all inside */
 static int pack_pickle(ext_state *state, message_out *out, PyObject *value)
 {
+    sharing++;
     PyObject *pair = PyObject_CallOneArg(state->ref[EXT_DUMPS], value);
+    sharing--;
     if (pair == NULL) {
         return -1;
     }

@@ -40,6 +40,11 @@ int message_pack(ext_state *state, PyObject *value, int whole, message_out *out)
 void message_sent(message_out *out);   /* it is in the channel: its blocks are the message's now */
 void message_unsent(message_out *out); /* it is not: let go of its blocks */
 
+/* Is the calling thread pickling for processes of this tree, with large buffers and shared ones beside the pickle? */
+int message_is_sharing(void);
+/* _share(function, *args): call it, and meanwhile it is. */
+PyObject *message_share(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
 /* The object of a message that was taken; takes over its blocks. NULL with an exception: what unpickling raised, or
  * ValueError for a message that is not one. NULL without one: the message is void (its sender died inside put). */
 PyObject *message_unpack(ext_state *state, const char *data, size_t size, uint32_t tag);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "block.h"
+#include "message.h"
 
 typedef struct control_object {
     PyObject_HEAD
@@ -237,8 +238,23 @@ static PyMethodDef arena_methods[] = {
                "arena_join($module, fd, place, /)\n--\n\nJoin the parent's arena."),
     EXT_METHOD("arena_usage", arena_usage, METH_NOARGS,
                "arena_usage($module, /)\n--\n\n(blocks in use, their bytes)"),
-    EXT_METHOD("block", block_new, METH_O,
-               "block($module, size, /)\n--\n\nA new Block of `size` bytes, zero or not."),
+    EXT_METHOD(
+        "block", block_new, EXT_FASTCALL,
+        "block($module, /, size, zero=False, format=None, shape=None)\n--\n\nA new Block of `size` bytes."),
+    EXT_METHOD("_block_from", block_from, METH_FASTCALL,
+               "_block_from($module, buffer, format, shape, /)\n--\n\nA Block of that form, over a Block or "
+               "a copy."),
+    EXT_METHOD("is_shared", block_is_shared, METH_O,
+               "is_shared($module, buffer, /)\n--\n\n"
+               "Does the memory of this buffer lie where all processes of this program can share it?"),
+    EXT_METHOD(
+        "_blocks_give", block_give, METH_FASTCALL,
+        "_blocks_give($module, place, buffers, /)\n--\n\nRecords of buffers, held for the child at `place`."),
+    EXT_METHOD("_blocks_take", block_take, METH_O,
+               "_blocks_take($module, records, /)\n--\n\nThe Blocks of these records, in the child."),
+    EXT_METHOD("_share", message_share, METH_FASTCALL,
+               "_share($module, function, /, *args)\n--\n\nCall it; what it pickles goes to processes of "
+               "this tree."),
     {NULL, NULL, 0, NULL},
 };
 

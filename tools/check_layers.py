@@ -24,7 +24,9 @@ PUBLIC = {
     "base": "os",
     "deadline": "os",
     "error": "os",
-    **dict.fromkeys(("barrier", "cond", "event", "lock", "robust_sem", "rwlock", "sem", "wait"), "sync"),
+    **dict.fromkeys(
+        ("barrier", "cond", "event", "lock", "number", "robust_sem", "rwlock", "sem", "wait"), "sync"
+    ),
     **dict.fromkeys(("arena", "channel", "pipe", "segment", "slab"), "shm"),
     **dict.fromkeys(("look", "process", "thread"), "proc"),
     "manyhands": "pool",

@@ -74,7 +74,8 @@ typedef struct mh__parcel {
 typedef struct mh__arena_header {
     mh_lock lock;
     uint64_t page, heap_pages;
-    uint32_t block_max, spare;
+    uint32_t block_max;
+    _Atomic(uint32_t) swept; /* second of the last look for the dead; wraps */
     _Atomic(uint64_t) limit; /* bytes, as set; 0: automatic */
     uint64_t automatic;      /* pages, as last found out */
     /* high-water marks: raised before what lies below them is committed */

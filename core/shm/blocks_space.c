@@ -254,12 +254,24 @@ static void merge(mh_arena *arena)
     mh__space_rebuild(arena);
 }
 
+/* What the dead held, and nobody here waited for their ends: found by whoever allocates, once a second at most in the whole
+ * tree, for a look at a participant costs some 10 us. */
+static void look_for_the_dead(mh_arena *arena)
+{
+    uint32_t now = (uint32_t) (mh_os_now() / 1000000000);
+    if (mh_load_rlx(&arena->header->swept) != now) {
+        mh_store_rlx(&arena->header->swept, now);
+        (void) mh__place_sweep(arena);
+    }
+}
+
 uint32_t mh__space_take(mh_arena *arena, uint64_t wanted)
 {
     uint64_t pages = wanted <= arena->heap_pages ? class_of(wanted) : UINT64_MAX;
     if (pages > arena->heap_pages) {
         return MH__ARENA_NONE;
     }
+    look_for_the_dead(arena);
     if (!make_room(arena, pages) && (mh__place_sweep(arena) == 0 || !make_room(arena, pages))) {
         return MH__ARENA_NONE;
     }

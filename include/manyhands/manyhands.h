@@ -12,6 +12,7 @@
 #include "event.h"
 #include "lock.h"
 #include "look.h"
+#include "number.h"
 #include "pipe.h"
 #include "pool.h"
 #include "process.h"

@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "threading", "queue", "multiprocessing", "futures", "__version__"])
+    return sorted([*__all__, "threading", "queue", "multiprocessing", "futures", "shared", "__version__"])
 
 
 if PathFinder.find_spec("manyhands._core", __path__) is None:

@@ -27,6 +27,8 @@ AT(mh_rwlock, place, 80);
 SIZE(mh_rwlock, 80 + 24 * MH_RW_READERS);
 SIZE(mh_sem, 16);
 SIZE(mh_event, 8);
+SIZE(mh_number, 16);
+AT(mh_number, changes, 8);
 SIZE(mh_barrier, 256);
 SIZE(mh__arena_header, 872);
 SIZE(mh__place, 64);

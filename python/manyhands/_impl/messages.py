@@ -7,6 +7,7 @@ that what a program registered with it holds here, too.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from typing import Any
@@ -17,9 +18,21 @@ from manyhands._impl.by_value import HINT, ByValuePickler, main_is_found
 
 _ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "keep_aside", "loads"]
 
 OUT_OF_BAND = 2048  # bytes below which a buffer stays inside the pickle: a block has a price, too
+
+
+def keep_aside(buffers: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
+    """For pickle's buffer_callback: to the list with it; True where it is so small that it stays in the pickle.
+
+    What lies in shared memory never does, for it is shared and not copied.
+    """
+    with buffer.raw() as raw:
+        small = raw.nbytes < OUT_OF_BAND and not core.is_shared(raw)
+    if not small:
+        buffers.append(buffer)
+    return small
 
 
 class _Scratch:
@@ -33,20 +46,17 @@ class _Scratch:
 
     def _aside(self, buffer: pickle.PickleBuffer) -> bool:
         """True: keep it in the pickle."""
-        with buffer.raw() as raw:
-            small = raw.nbytes < OUT_OF_BAND
-        if not small:
-            self.buffers.append(buffer)
-        return small
+        return keep_aside(self.buffers, buffer)
 
     def dump(self, value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
         """The pickle and the buffers that lie outside it."""
-        self.buffers = []
         self.file.seek(0)
         self.file.truncate()
         self.pickler.dump(value)
         self.pickler.clear_memo()
-        return self.file.getvalue(), self.buffers
+        # What was sent must not stay alive here until something else is sent.
+        buffers, self.buffers = self.buffers, []
+        return self.file.getvalue(), buffers
 
 
 _scratches: list[_Scratch] = []  # append and pop are atomic: a thread that finds none makes one
@@ -61,7 +71,7 @@ def dumps(value: Any, in_band: bool = False) -> Any:
         try:
             return bytes((_ForkingPickler if main_is_found() else ByValuePickler).dumps(value, 5))
         except Exception as error:
-            return _by_value(value, error)[0]
+            return _by_value(value, error, in_band)[0]
     try:
         scratch = _scratches.pop()
     except IndexError:
@@ -74,7 +84,7 @@ def dumps(value: Any, in_band: bool = False) -> Any:
     return result
 
 
-def _by_value(value: Any, error: Exception) -> tuple[bytes, list[pickle.PickleBuffer]]:
+def _by_value(value: Any, error: Exception, in_band: bool = False) -> tuple[bytes, list[pickle.PickleBuffer]]:
     """Pickle code by value; where that fails as well, the first error counts."""
     try:
         import cloudpickle  # type: ignore[import-untyped]
@@ -82,8 +92,10 @@ def _by_value(value: Any, error: Exception) -> tuple[bytes, list[pickle.PickleBu
         if isinstance(error, (pickle.PicklingError, AttributeError)) and HINT not in str(error):
             error.add_note(HINT)
         raise error from None
+    buffers: list[pickle.PickleBuffer] = []
+    aside = None if in_band else functools.partial(keep_aside, buffers)
     try:
-        return cloudpickle.dumps(value, 5), []
+        return cloudpickle.dumps(value, 5, aside), buffers
     except Exception:
         raise error from None
 

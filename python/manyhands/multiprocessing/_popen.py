@@ -90,6 +90,15 @@ class Launch:
                 core.arena_unreserve(place)
             self.control = _Ended()
 
+    def poll(self, *args: Any) -> Any:
+        """Its exit code, None while it runs. With it goes its place, and what it held in shared memory to its end."""
+        code = super().poll(*args)  # type: ignore[misc]
+        place = self._manyhands_place
+        if code is not None and place is not None:
+            self._manyhands_place = None
+            core.arena_unreserve(place)
+        return code
+
     def terminate(self) -> None:
         """SIGTERM; a paused process goes on, to end."""
         super().terminate()  # type: ignore[misc]

@@ -5,6 +5,7 @@ A mixin before the standard library's process classes, whose life cycle stays.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import pickle
@@ -12,6 +13,7 @@ from typing import Any
 
 from manyhands._impl import CancelToken, core
 from manyhands._impl.by_value import ByValuePickler
+from manyhands._impl.messages import keep_aside
 from manyhands.multiprocessing import _handles
 
 __all__ = ["Verbs"]
@@ -68,16 +70,20 @@ class Verbs:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """On the way to a child by spawn or forkserver: first join the arena, then unpickle the rest. A target that the
-        child would not find by name goes by value."""
+        child would not find by name goes by value; large buffers of the arguments go in shared memory."""
         reduced: Any = super().__reduce_ex__(protocol)
         if not _handles.is_spawning():
             return reduced
-        file = io.BytesIO()
-        ByValuePickler(file, pickle.HIGHEST_PROTOCOL).dump(tuple(reduced[:3]))
-        place, token = self._manyhands_place, None
-        if place is not None:
-            token = _handles.send(self, core.arena_fd(), "arena")
-        return _join_and_make, (token, place, file.getvalue())
+        parts, place = tuple(reduced[:3]), self._manyhands_place
+        if place is None:
+            return _join_and_make, (None, None, _pickle(parts, None), [])
+        buffers: list[pickle.PickleBuffer] = []
+        data = core._share(_pickle, parts, functools.partial(keep_aside, buffers))
+        try:
+            records = core._blocks_give(place, buffers)
+        except MemoryError:  # through the pipe, then
+            data, records = _pickle(parts, None), []
+        return _join_and_make, (_handles.send(self, core.arena_fd(), "arena"), place, data, records)
 
     def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
         if self._manyhands_place is not None:
@@ -85,10 +91,18 @@ class Verbs:
         return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
 
 
-def _join_and_make(token: Any, place: int | None, data: bytes) -> Any:
+def _pickle(parts: Any, aside: Any) -> bytes:
+    file = io.BytesIO()
+    ByValuePickler(file, pickle.HIGHEST_PROTOCOL, True, aside).dump(parts)
+    return file.getvalue()
+
+
+def _join_and_make(token: Any, place: int | None, data: bytes, records: list[Any]) -> Any:
+    buffers = []
     if place is not None:
         core.arena_join(_handles.receive(token), place)
-    make, arguments, state = pickle.loads(data)
+        buffers = core._blocks_take(records)
+    make, arguments, state = pickle.loads(data, buffers=buffers)
     process = make(*arguments)
     if hasattr(process, "__setstate__"):
         process.__setstate__(state)

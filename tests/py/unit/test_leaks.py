@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import operator
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -378,22 +380,85 @@ def shield() -> None:
         manyhands.checkpoint()
 
 
+@row("block")
+@row("_block_from")
+@row("is_shared")
+@row("Block: __len__ __getitem__ __setitem__ __delitem__ __reduce_ex__ __repr__ shape format nbytes")
+@row("Block.__buffer__")
+def block() -> None:
+    made = core.block(4096, True, "d", (2, 256))
+    made[1, 5] = 2.5
+    assert len(made) == 2 and made[1, 5] == 2.5 and repr(made) and made.nbytes == 4096 and made.format == "d"
+    again = core._block_from(made, made.format, made.shape)
+    assert core.is_shared(again) and again[1, 5] == 2.5
+    for protocol in (4, 5):
+        function, arguments = made.__reduce_ex__(protocol)
+        assert function(*arguments)[1, 5] == 2.5
+    with memoryview(core.block(64)) as view:
+        assert len(view) == 64
+    for wrong in ((-1,), (8, False, "?!"), (8, False, "d", (3,)), (8, False, "d", (MARK,)), (4, False, "d")):
+        failing(core.block, *wrong)
+    failing(core._block_from, MARK, None, None)
+    failing(core._block_from, again, "d", (7,))
+    failing(core.is_shared, MARK)
+    failing(made.__getitem__, MARK)
+    failing(made.__delitem__, 0)
+
+
+@row("_blocks_give")
+@row("_blocks_take")
+def handed() -> None:
+    buffers = [pickle.PickleBuffer(core.block(5000)), pickle.PickleBuffer(bytearray(5000))]
+    records = core._blocks_give(PLACE[0], buffers)
+    assert [len(block) for block in core._blocks_take(records)] == [5000, 5000]
+    failing(core._blocks_give, PLACE[0], [MARK])
+    failing(core._blocks_take, [(1, 2, 3, 4), MARK])
+    failing(core._blocks_take, [(records[0][0], 0, 1 << 40, 0)])
+
+
+def share_and_fail(thing: Any) -> None:
+    raise ValueError(thing)
+
+
+@row("AtomicInt: __new__ value add exchange compare_exchange wait __reduce_ex__ __repr__")
+@row("AtomicInt: __int__ __index__ __bool__ __iadd__ __isub__")
+@row("AtomicFlag: __new__ set clear is_set wait __reduce_ex__ __repr__ __bool__")
+@row("_atomic_from")
+@row("_share")
+def atomics() -> None:
+    number, flag = core.AtomicInt(2**40), core.AtomicFlag(True)
+    number.value = 2**41
+    number += 5
+    number -= 5
+    assert number.add(1) == number.value == int(number) == operator.index(number) and number
+    assert (
+        number.exchange(3) and number.compare_exchange(3, 2**50) and number.wait(0) == 2**50 and repr(number)
+    )
+    assert not number.wait(2**50, 0) and flag and repr(flag)
+    assert flag.is_set() and flag.wait() and flag.clear() and not flag.wait(0) and flag.set()
+    for thing in (number, flag):
+        function, arguments = core._share(thing.__reduce_ex__, 5)
+        stretch = core._block_from(arguments[1].raw(), None, None)
+        failing(function, arguments[0], stretch)
+        failing(function, arguments[0], MARK)
+        failing(function, MARK, MARK)
+        failing(thing.__reduce_ex__, 5)
+    failing(core._share, share_and_fail, MARK)
+    failing(core.AtomicInt, MARK)
+    failing(number.exchange, 2**64)
+    failing(number.add, 2**63 - 1)
+
+
 @row("shield")
 @row("checkpoint")
 @row("allocate_lock")
 @row("_waits")
 @row("_held")
-@row("block")
-@row("Block: __len__")
-@row("Block.__buffer__")
 @row("arena_usage")
 @row("arena_fd")
 def functions() -> None:
     core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
-    assert len(core.block(4096)) == 4096 and core.arena_usage() and core.arena_fd() >= 0
-    with memoryview(core.block(64)) as view:
-        assert len(view) == 64
-    failing(core.block, -1)
+    assert core.arena_usage() and core.arena_fd() >= 0
 
 
 @row("arena_reserve")
