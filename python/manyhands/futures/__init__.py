@@ -1,4 +1,4 @@
-"""Drop-in for the standard library's ``concurrent.futures``."""
+"""Drop-in for the standard library's ``concurrent.futures``, and the executor above its kinds."""
 
 from manyhands._facade import facade, stdlib_of
 
@@ -7,10 +7,11 @@ _std = stdlib_of("concurrent.futures")
 from manyhands._impl import available, strict  # noqa: E402
 from manyhands.futures._errors import WorkerDiedError as WorkerDiedError  # noqa: E402
 
-if available:
-    from manyhands.futures._thread import ThreadPoolExecutor
-if available and not strict:
+if available and strict:
+    from manyhands.futures._thread import StrictThreadPoolExecutor as ThreadPoolExecutor
+elif available:
     # Strict compatibility asks for an executor that refuses all work after one death: the standard library's.
     from manyhands.futures._process import ProcessPoolExecutor
+    from manyhands.futures._thread import ThreadPoolExecutor as ThreadPoolExecutor  # type: ignore[assignment]
 
 facade(__name__, _std, extra=("WorkerDiedError",))

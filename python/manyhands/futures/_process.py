@@ -7,38 +7,32 @@ cancelled. How many: about as many as the workers do in two milliseconds, so tha
 from __future__ import annotations
 
 import collections
-import os
+import math
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands.futures._alarms import Alarm, alarm
+from manyhands.futures._engine import Engine, OverEngine, cores, left_of, register, say
 from manyhands.futures._errors import WorkerDiedError
+from manyhands.futures._executor import WorkerFigures
+from manyhands.futures._future import PENDING, Future
+from manyhands.futures._process_crew import Crew
+from manyhands.futures._thread import check_more, check_workers
 from manyhands.multiprocessing import _crew
 
-_std = stdlib_of("concurrent.futures.process")
-_base = stdlib_of("concurrent.futures._base")
-_threading = stdlib_of("threading")
+_std: Any = stdlib_of("concurrent.futures.process")
+_base: Any = stdlib_of("concurrent.futures._base")
+_threading: Any = stdlib_of("threading")
 
-__all__ = ["ProcessPoolExecutor"]
+__all__ = ["ProcessEngine", "ProcessPoolExecutor"]
 
 AHEAD_LEAST, AHEAD_MOST = 1, 64  # tasks per worker that are in the channel or with it, beyond the one it runs
 AHEAD_SECONDS = 0.002
+LOOK_AGAIN = 0.01  # seconds between two looks at a task that is to be ended and has not begun
 
 BROKEN = "a worker could not be set up: the executor runs no more tasks"
-
-
-def _set_future(future: Any, worked: bool, value: Any) -> None:
-    if worked:
-        future.set_result(value)
-    else:
-        future.set_exception(value)
-
-
-def _died(process: Any) -> BaseException:
-    cause = _crew.cause_of(process)
-    return WorkerDiedError(f"the worker process {process.pid} died while it ran this task ({cause})")
 
 
 def _remote(text: str) -> BaseException:
@@ -46,28 +40,67 @@ def _remote(text: str) -> BaseException:
     return error
 
 
-class _Engine:
-    """What the executor and the crew's collector share; it does not keep the executor alive."""
+class ProcessEngine(Engine):
+    """Worker processes, the tasks that wait for them, and what is measured."""
 
-    def __init__(self, context: Any, count: int, most: int | None, initializer: Any, initargs: Any) -> None:
+    def __init__(
+        self,
+        context: Any,
+        count: int,
+        most: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        min_workers: int | None = None,
+        idle_timeout: float | None = None,
+        max_age: float | None = None,
+        max_memory: int | None = None,
+        inner_threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.given = (context, count, most, initializer, initargs)
+        self.more: dict[str, Any] = {
+            "min_workers": min_workers,
+            "idle_timeout": idle_timeout,
+            "max_age": max_age,
+            "max_memory": max_memory,
+            "inner_threads": inner_threads,
+        }
         self.context, self.count = context, count
-        self.lock = _threading.RLock()
-        self.waiting: collections.deque[tuple[Any, Any]] = collections.deque()  # (future, message)
+        self.least = count if min_workers is None and idle_timeout is None else (min_workers or 0)
+        self.idle_timeout = idle_timeout
+        self.waiting: collections.deque[tuple[Future, Any]] = collections.deque()
         self.ahead = AHEAD_LEAST
-        self.started = self.closing = False
-        self.broken_by: BaseException | None = None
+        self.started = False
+        self.names: dict[Any, bytes | None] = {}
+        self.gate = context.Event()
+        self.gate.set()
+        self.idle_alarm: Alarm | None = None
+        self.peak = 0  # tasks at once since the last look
         self._rate = 0, 0.0  # tasks settled until this instant
-        self.crew = _crew.Crew(
+        self.crew = Crew(
             count,
+            self.least,
+            self._start_worker,
+            self.gate,
+            more={
+                "max_age": max_age,
+                "max_memory": max_memory,
+                "inner_threads": inner_threads or max(1, cores() // count),
+                "inner_asked": inner_threads is not None,
+            },
             initializer=initializer,
             initargs=initargs,
             most=most,
-            start=self._start_worker,
-            died=_died,
             remote=_remote,
             broken=self._break_down,
             idle=self._after_batch,
         )
+
+    def anew(self) -> Engine:
+        """In a forked child: the workers are the parent's, and there is no way to make others in their place."""
+        self.stale = True
+        return self
 
     def _start_worker(self, target: Any, args: Any) -> Any:
         process = self.context.Process(target=target, args=args)
@@ -77,26 +110,97 @@ class _Engine:
     def start(self) -> None:
         """Start the workers and the crew's threads."""
         self.started = True
-        self.crew.begin()
-        _register_end()
-        _engines.add(self)
+        self.crew.wanted = max(self.least, 1)
+        try:
+            self.crew.begin()
+        except BaseException:
+            self.started = False
+            raise
+        register(self)
+        if self.held:
+            self.crew.hold(True)
+        if self.idle_timeout is not None:
+            self._watch_idle()
 
-    def submit(self, future: Any, message: Any) -> None:
-        """Take a call in; one that cannot be pickled raises."""
+    # ---- tasks
+
+    def submit(self, options: Any, fn: Callable[..., Any], args: Any, kwargs: Any) -> Future:
+        """As `Executor.submit`."""
+        if self.closing or self.broken_by is not None or self.stale:
+            self.refuse()
+        future = Future()
+        named = self._named(fn)
+        message: Any = (named, args, kwargs) if kwargs else (named, args)
+        future._engine, future._worker = self, fn
+        if options is not None:
+            future._options = options
+            if options.retries:
+                try:
+                    message = future._call = _crew.packed(message)
+                except Exception as error:
+                    self.fail(future, error)
+                    return future
         with self.lock:
-            if self.broken_by is not None:  # it broke while this call was on its way in
-                self._tell_broken(future)
-            elif self.waiting or len(self.crew.pending) >= self._room():
+            if self.closing or self.broken_by is not None:
+                self.refuse()
+            if not self.started:
+                self.start()
+            self.unsettled[future] = None
+            self._take(future, message)
+        return future
+
+    def _take(self, future: Future, message: Any) -> None:
+        """Into the channel, or into the line; under the lock. What cannot be pickled fails."""
+        try:
+            if self.waiting or len(self.crew.pending) >= self._room():
                 self.waiting.append((future, _crew.packed(message)))
             else:
                 self._send(future, message)
+        except Exception as error:
+            self.fail(future, error)
+        if self.crew.wanted < self.count or self.idle_timeout is not None:
+            self._see_load()
 
-    def _send(self, future: Any, message: Any) -> None:
-        if future.running() or future.set_running_or_notify_cancel():
-            self.crew.send(message, _set_future, future)
+    def dispatch(self, future: Future) -> None:
+        with self.lock:
+            self._take(future, future._call)
+
+    def _named(self, function: Any) -> Any:
+        """The function as it travels, remembered for the functions of late."""
+        try:
+            return self.names[function] or function
+        except KeyError:
+            if len(self.names) > 64:
+                self.names.clear()
+            return self.names.setdefault(function, _crew.name_of(function)) or function
+        except TypeError:  # not hashable
+            return function
+
+    def _send(self, future: Future, message: Any) -> None:
+        new = future._state == PENDING or future.cancelled()  # else a further run
+        if new and not future.set_running_or_notify_cancel():
+            self.unsettled.pop(future, None)
+            return
+        future._runs += 1
+        future._number = number = self.crew.sent & _crew.MASK
+        options = future._options
+        self.crew.send(message, self._settled, future)
+        if options is not None and options.timeout is not None:
+            self.limit(future, options.timeout, lambda: self.crew.began(number))
+
+    def _settled(self, future: Future, worked: bool, value: Any) -> None:
+        if future._ended is not None:
+            self.crew.unrevoke(future._number)
+        if not worked and isinstance(value, WorkerDiedError):
+            value.task = say(future._worker)
+            if future._ended is not None:
+                value = future._ended
+        if future._options is None or not future._options.retries:
+            future._worker = None
+        self.settle(future, worked, value)
 
     def _room(self) -> int:
-        return self.count * (1 + self.ahead)
+        return 0 if self.held else self.count * (1 + self.ahead)
 
     def feed(self) -> None:
         """Move tasks into the channel, as many as may be there."""
@@ -105,7 +209,48 @@ class _Engine:
             try:
                 self._send(future, message)
             except Exception as error:  # too large for what memory is left, say
-                future.set_exception(error)
+                self.fail(future, error)
+
+    def end(self, future: Future, error: BaseException | None) -> None:
+        """Kill the worker that runs it; one that has not been taken is revoked."""
+        number = future._number
+        reason = error if error is not None else _base.CancelledError()
+
+        def mark() -> None:
+            future._ended = reason
+
+        if self.crew.pending.get(number, (None, None))[1] is not future:
+            return  # it has ended by itself
+        if self.crew.end_task(number, mark):
+            return
+        if future._ended is None and self.crew.revoke(number):
+            mark()
+        # It may begin at this very moment, or be between the channel and its worker.
+        alarm(LOOK_AGAIN, lambda: self.end(future, error))
+
+    # ---- how many workers
+
+    def _see_load(self) -> None:
+        """More tasks than workers: more of these; under the lock."""
+        load = len(self.crew.pending) + len(self.waiting)
+        self.peak = max(self.peak, load)
+        if min(load, self.count) > self.crew.wanted:
+            self.crew.grow(min(load, self.count))
+
+    def _watch_idle(self) -> None:
+        assert self.idle_timeout is not None
+        self.idle_alarm = alarm(self.idle_timeout, self._let_go)
+
+    def _let_go(self) -> None:
+        """Workers that had nothing to do since the last look leave."""
+        with self.lock:
+            if self.closing:
+                return
+            needed = max(self.least, self.peak)
+            self.peak = len(self.crew.pending) + len(self.waiting)
+            if needed < self.crew.wanted:
+                self.crew.retire(needed)
+        self._watch_idle()
 
     # ---- the collector calls these
 
@@ -113,7 +258,7 @@ class _Engine:
         self._measure()
         with self.lock:
             self.feed()
-            if self.closing and not self.waiting:
+            if self.closing and not self.waiting and not self.returning:
                 self.crew.closing = True
 
     def _measure(self) -> None:
@@ -125,67 +270,90 @@ class _Engine:
             self.ahead = int(min(max(pace, self.ahead / 2, AHEAD_LEAST), AHEAD_MOST))
             self._rate = self.crew.settled, now
 
+    def after_return(self) -> None:
+        self.crew.tell(_crew.KICK)
+
     def _break_down(self, error: BaseException) -> None:
         """A worker could not be set up, or not be started: nothing will ever run."""
         with self.lock:
             self.broken_by = error
             self.closing = True
-            waiting, self.waiting = self.waiting, collections.deque()
-        self.crew.settle_all(self._broken_error)
-        for future, _ in waiting:
-            self._tell_broken(future)
+            self.waiting.clear()
+        self.crew.settle_all(self.broken)
+        for future in list(self.unsettled):
+            self.fail(future, self.broken())
 
-    def _broken_error(self) -> BaseException:
-        broken: BaseException = _std.BrokenProcessPool(BROKEN)
-        broken.__cause__ = self.broken_by
+    def broken(self) -> BaseException:
+        told = self.broken_by
+        broken: BaseException = _std.BrokenProcessPool(
+            BROKEN if told is None or isinstance(told, _Ended) else f"{BROKEN} ({told!r})"
+        )
+        if isinstance(told, _Ended):
+            broken = _std.BrokenProcessPool(str(told))
+        broken.__cause__ = told
         return broken
-
-    def _tell_broken(self, future: Any) -> None:
-        if future.running() or future.set_running_or_notify_cancel():
-            future.set_exception(self._broken_error())
 
     # ---- the end
 
-    def close(self) -> None:
-        """No more calls come."""
+    def hold(self, on: bool) -> None:
         with self.lock:
-            self.closing = True
+            self.held = on
+            if on:
+                self.gate.clear()
+            if self.started:
+                self.crew.hold(on)
+            if not on:
+                self.gate.set()
+                if self.started:
+                    self.feed()
+
+    def close(self) -> None:
         if self.started:
             self.crew.tell(_crew.KICK)
+
+    def join(self, timeout: float | None) -> bool:
+        if not self.started or _threading.current_thread() is self.crew.collector:
+            return True
+        ended = None if timeout is None else time.monotonic() + timeout
+        self.crew.collector.join(left_of(ended))
+        return not self.crew.collector.is_alive()
 
     def cancel_waiting(self) -> None:
         """Those that have not begun never will."""
         while self.waiting:
-            future, _ = self.waiting.popleft()
-            future.cancel()
-            future.set_running_or_notify_cancel()
+            self.cancel(self.waiting.popleft()[0])
+
+    def abort(self) -> None:
+        self.stop("kill")
+
+    def stop(self, how: str) -> None:
+        """End the workers now, by their method `how`; what is not done fails."""
+        with self.lock:
+            self.closing = self.aborted = True
+            self.cancel_waiting()
+        if self.started:
+            for process in list(self.crew.workers.values()):
+                getattr(process, how)()
+            self.crew.stop(
+                _Ended(f"the executor's workers were ended before this task was done ({how}_workers)")
+            )
+
+    def figures(self) -> list[WorkerFigures]:
+        return self.crew.figures()
 
 
-_engines: weakref.WeakSet[_Engine] = weakref.WeakSet()
-_ends_registered = False
+class _Ended(_crew.Failure):
+    """By whoever has the executor."""
 
 
-def _at_exit() -> None:
-    """The interpreter ends: what was submitted is finished first, as with the standard library's executors."""
-    engines = list(_engines)
-    for engine in engines:
-        engine.close()
-    for engine in engines:
-        engine.crew.collector.join()
-
-
-def _register_end() -> None:
-    global _ends_registered
-    if not _ends_registered:
-        _ends_registered = True
-        _threading._register_atexit(_at_exit)
-
-
-class ProcessPoolExecutor(_std.ProcessPoolExecutor):  # type: ignore[misc,name-defined]
-    """Runs calls on a pool of processes: `submit`, `map`, `shutdown`.
+class ProcessPoolExecutor(OverEngine, _std.ProcessPoolExecutor):  # type: ignore[misc]
+    """Runs calls on a pool of processes: `submit`, `map`, `shutdown`, and what `manyhands.Executor` can beyond that.
 
     Takes what `concurrent.futures.ProcessPoolExecutor` takes. A worker that dies fails the task that it ran with
-    `WorkerDiedError` (a `BrokenProcessPool`) and is replaced; the other tasks and later ones run.
+    `WorkerDiedError` (a `BrokenProcessPool`) and is replaced; the other tasks and later ones run. `min_workers`
+    processes stay, others leave after `idle_timeout` seconds without a task. A worker is replaced after
+    `max_tasks_per_child` tasks, `max_age` seconds, or a task after which it has more than `max_memory` bytes.
+    `inner_threads`: of BLAS and OpenMP per worker; cores / workers where it is not given.
     """
 
     def __init__(
@@ -196,96 +364,56 @@ class ProcessPoolExecutor(_std.ProcessPoolExecutor):  # type: ignore[misc,name-d
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
+        min_workers: int | None = None,
+        idle_timeout: float | None = None,
+        max_age: float | None = None,
+        max_memory: int | None = None,
+        inner_threads: int | None = None,
     ) -> None:
-        if max_workers is None:
-            max_workers = len(os.sched_getaffinity(0))
-        if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
+        max_workers = check_workers(max_workers, cores(), min_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        context = _context(mp_context, max_tasks_per_child)
-        self._max_workers = max_workers
-        self._mp_context = context
-        self._engine: _Engine | None = _Engine(
-            context, max_workers, max_tasks_per_child, initializer, initargs
+        check_more(
+            idle_timeout=idle_timeout, max_age=max_age, max_memory=max_memory, inner_threads=inner_threads
         )
-        self._forgotten = weakref.ref(self, _closer(self._engine))
-        self._names: dict[Any, bytes | None] = {}
+        self._mp_context = _context(mp_context, max_tasks_per_child)
+        self._max_workers = max_workers
+        self._attach(
+            ProcessEngine(
+                self._mp_context,
+                max_workers,
+                max_tasks_per_child,
+                initializer,
+                initargs,
+                min_workers=min_workers,
+                idle_timeout=idle_timeout,
+                max_age=max_age,
+                max_memory=math.ceil(max_memory) if max_memory is not None else None,
+                inner_threads=inner_threads,
+            )
+        )
 
     @property
     def _processes(self) -> dict[int, Any]:
         """The living workers by process id, as in the standard library's executor."""
-        engine = self._engine
-        return {} if engine is None else {p.pid: p for p in list(engine.crew.pool)}
+        return {p.pid: p for p in list(self._engine.crew.pool)}
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Have `fn(*args, **kwargs)` run by a worker; the `Future` of its result. A call that cannot be pickled
-        raises here."""
-        engine = self._engine
-        if engine is not None and engine.broken_by is not None:
-            raise _std.BrokenProcessPool(BROKEN)
-        if engine is None or engine.closing:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        if not engine.started:
-            with engine.lock:
-                if not engine.started:
-                    engine.start()
-        future = _base.Future()
-        named = self._named(fn)
-        engine.submit(future, (named, args, kwargs) if kwargs else (named, args))
-        return future
+    @property
+    def _broken(self) -> Any:
+        return self._engine.broken_by is not None and str(self._engine.broken())
 
-    def _named(self, function: Any) -> Any:
-        """The function as it travels, remembered for the functions of late."""
-        try:
-            return self._names[function] or function
-        except KeyError:
-            if len(self._names) > 64:
-                self._names.clear()
-            return self._names.setdefault(function, _crew.name_of(function)) or function
-        except TypeError:  # not hashable
-            return function
+    def terminate_workers(self) -> None:
+        """End the workers by SIGTERM and close: what waits is cancelled, what runs fails."""
+        self._force_shutdown("terminate")
 
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Any,
-        timeout: float | None = None,
-        chunksize: int = 1,
-        **more: Any,
-    ) -> Any:
-        """`submit` for each item; an iterator over the results, in order. `chunksize`: items per task; `timeout`:
-        seconds from now until which results may be waited for."""
-        if chunksize == 1:  # no chunks to pack and unpack
-            return _base.Executor.map(self, fn, *iterables, timeout=timeout, **more)
-        return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, **more)
+    def kill_workers(self) -> None:
+        """End the workers by SIGKILL and close: what waits is cancelled, what runs fails."""
+        self._force_shutdown("kill")
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; with `wait`, return once all are done. `cancel_futures`: those not begun are not."""
-        engine = self._engine
-        if engine is None:
-            return
-        with engine.lock:
-            engine.closing = True
-            if cancel_futures:
-                engine.cancel_waiting()
-        if engine.started:
-            engine.close()
-            if wait:
-                engine.crew.collector.join()
-        self._engine = None
-
-
-def _closer(engine: _Engine) -> Callable[[Any], None]:
-    """Called when the executor is forgotten without shutdown: the engine closes once its tasks are done."""
-    reference = weakref.ref(engine)
-
-    def close(_: Any) -> None:
-        living = reference()
-        if living is not None:
-            living.close()
-
-    return close
+    def _force_shutdown(self, operation: str) -> None:
+        if operation not in ("terminate", "kill"):
+            raise ValueError(f"Unsupported operation: {operation!r}")
+        self._engine.stop(operation)
 
 
 def _context(given: Any, most: int | None) -> Any:

@@ -1,21 +1,522 @@
-"""`ThreadPoolExecutor` on our own queue; the life cycle of its threads is the standard library's."""
+"""`ThreadPoolExecutor` on threads that can be ended, which take tasks from a queue of ours.
+
+A task is its future. Everything a worker does beside the user's function is inside `shield()`: a thread that is asked
+to end, since its task is out of time or was cancelled, ends in the function or not at all. Who ends a task takes it
+away from its worker first, under the future's lock; so a worker whose task has gone knows that it was meant, and leaves.
+"""
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import shield
 from manyhands._impl.queue import SimpleQueue
-from manyhands._impl.threading import Semaphore
+from manyhands._impl.threading import Event, Semaphore, Thread
+from manyhands.errors import ThreadExit
+from manyhands.futures import _inner
+from manyhands.futures._engine import Engine, OverEngine, cores, left_of, register
+from manyhands.futures._executor import WorkerFigures
+from manyhands.futures._future import Future
 
-_std = stdlib_of("concurrent.futures.thread")
+_std: Any = stdlib_of("concurrent.futures.thread")
+_base: Any = stdlib_of("concurrent.futures._base")
+_threading: Any = stdlib_of("threading")
+_Empty: Any = stdlib_of("queue").Empty
 
-__all__ = ["ThreadPoolExecutor"]
+__all__ = ["StrictThreadPoolExecutor", "ThreadEngine", "ThreadPoolExecutor"]
+
+_local = _threading.local()  # .worker: the worker whose thread this is
+_numbers = itertools.count()
 
 
-class ThreadPoolExecutor(_std.ThreadPoolExecutor):  # type: ignore[misc,name-defined]
-    """Runs calls on a pool of threads: `submit`, `map`, `shutdown`. See `concurrent.futures.ThreadPoolExecutor`."""
+class Worker:
+    """One thread and what it does."""
+
+    def __init__(self, engine: ThreadEngine, name: str) -> None:
+        self.engine = engine
+        self.figures = WorkerFigures(name)
+        self.asked = self.born = time.monotonic()
+        self.done = 0
+        self.abandoned = self.sent_home = False
+        self.thread = engine.make_thread(self._live, name)
+
+    # ---- what the subclass for interpreters changes
+
+    def open(self) -> None:
+        """Before the first task; what it raises breaks the executor."""
+        if self.engine.initializer is not None:
+            self.engine.initializer(*self.engine.initargs)
+
+    def run(self, call: Any) -> Any:
+        """Run a task; outside of the shield."""
+        fn, args, kwargs = call
+        return fn(*args, **kwargs)
+
+    def interrupt(self) -> None:
+        """End what `run` is doing."""
+        self.thread.terminate()
+
+    def shut(self) -> None:
+        """After the last task."""
+
+    # ---- life
+
+    def _live(self) -> None:
+        _local.worker = self
+        guard = shield()
+        guard.__enter__()
+        try:
+            if self._opened():
+                self._serve(guard)
+        except ThreadExit:
+            pass  # it came at the very end of a task that had been taken away
+        finally:
+            self.figures.alive = False
+            self.shut()
+            self.engine.left(self)
+
+    def _opened(self) -> bool:
+        try:
+            if self.engine.inner_threads is not None:
+                self.engine.limits.append(_inner.limit_thread(self.engine.inner_threads))
+            self.open()
+        except BaseException as error:
+            self.engine.break_down(error)
+            return False
+        self.figures.start = time.monotonic() - self.asked
+        return True
+
+    def _serve(self, guard: Any) -> None:
+        engine, figures, clock = self.engine, self.figures, time.monotonic
+        since = clock()
+        while not self._spent():
+            future = engine.next(self)
+            if future is None:
+                self.sent_home = True
+                return
+            began = clock()
+            figures.wait += began - since
+            if engine.held and not engine.gate.is_set():
+                engine.gate.wait()
+                began = clock()
+            if not engine.begin(future, self, began):
+                since = clock()
+                continue
+            stays = self._do(future, guard)
+            figures.tasks += 1
+            self.done += 1
+            del future
+            since = clock()
+            figures.work += since - began
+            if not stays or self.abandoned:
+                return
+
+    def _do(self, future: Future, guard: Any) -> bool:
+        """Run it and settle it; False where the task was taken away: this thread must go."""
+        worked = True
+        try:
+            try:
+                guard.__exit__(None, None, None)
+                value = self.run(future._call)
+            finally:
+                guard.__enter__()
+        except BaseException as error:
+            worked, value = False, error
+        mine = self._give_back(future)
+        if mine:
+            self.engine.settle(future, worked, value)
+        # The exception's traceback has this frame, and this frame has the exception.
+        value = future = None  # type: ignore[assignment]
+        return mine
+
+    def _give_back(self, future: Future) -> bool:
+        with future._condition:
+            mine = future._worker is self
+            if mine:
+                future._worker = None
+            return mine
+
+    def _spent(self) -> bool:
+        engine = self.engine
+        if engine.most is not None and self.done >= engine.most:
+            return True
+        return engine.max_age is not None and time.monotonic() - self.born > engine.max_age
+
+
+class ThreadEngine(Engine):
+    """Threads, started as they are needed, and the queue from which they take tasks."""
+
+    worker = Worker
+
+    def __init__(
+        self,
+        most_workers: int,
+        prefix: str = "",
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        min_workers: int | None = None,
+        idle_timeout: float | None = None,
+        most: int | None = None,
+        max_age: float | None = None,
+        inner_threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.given = (most_workers, prefix, initializer, initargs)
+        self.more: dict[str, Any] = {
+            "min_workers": min_workers,
+            "idle_timeout": idle_timeout,
+            "most": most,
+            "max_age": max_age,
+            "inner_threads": inner_threads,
+        }
+        self.count, self.prefix = most_workers, prefix or f"ThreadPoolExecutor-{next(_numbers)}"
+        self.initializer, self.initargs = initializer, initargs
+        self.least, self.idle_timeout = min_workers or 0, idle_timeout
+        self.most, self.max_age, self.inner_threads = most, max_age, inner_threads
+        self.queue: Any = SimpleQueue()
+        self.idle: Any = Semaphore(0)
+        self.gate = Event()
+        self.gate.set()
+        self.threads: set[Any] = set()
+        self.workers: dict[Any, None] = {}  # of those that are alive and wanted
+        self.past: list[WorkerFigures] = []
+        self.names = itertools.count()
+        self.limits: list[Any] = []  # of inner threads, to take back
+
+    def anew(self) -> ThreadEngine:
+        """One with the same settings: for a forked child, whose parent has this one's threads."""
+        made = type(self)(*self.given, **self.more)
+        made.closing = self.closing
+        return made
+
+    def make_thread(self, target: Callable[[], None], name: str) -> Any:
+        """Daemonic, so that one which cannot be ended does not hold up the interpreter's end; the others are joined."""
+        return Thread(target=target, name=name, daemon=True)
+
+    # ---- tasks
+
+    def submit(self, options: Any, fn: Callable[..., Any], args: Any, kwargs: Any) -> Future:
+        """As `Executor.submit`."""
+        future = Future()
+        future._engine, future._call = self, (fn, args, kwargs)
+        if options is not None:
+            future._options = options
+        with self.lock:
+            if self.closing or self.broken_by is not None or self.stale:
+                self.refuse()
+            self.unsettled[future] = None
+            self.queue.put(future)
+            if not self.idle.acquire(False):
+                self.grow()
+        return future
+
+    def dispatch(self, future: Future) -> None:
+        with self.lock:
+            self.queue.put(future)
+            if not self.idle.acquire(False):
+                self.grow()
+            if self.closing:
+                self.queue.put(None)
+
+    def after_return(self) -> None:
+        if self.closing:
+            self.queue.put(None)
+
+    def grow(self) -> None:
+        """One more worker, if there may be one; under the lock."""
+        while len(self.workers) < self.count:
+            worker = self.worker(self, f"{self.prefix}_{next(self.names)}")
+            self.workers[worker] = None
+            self.threads.add(worker.thread)
+            register(self)
+            try:
+                worker.thread.start()
+            except BaseException:
+                del self.workers[worker]
+                self.threads.discard(worker.thread)
+                if not self.workers:  # nobody would ever run the task
+                    raise
+                return
+            if len(self.workers) >= self.least:
+                return
+
+    def next(self, worker: Worker) -> Future | None:
+        """A worker's next task; None: it leaves."""
+        while True:
+            try:
+                future = self.queue.get(False)
+            except _Empty:
+                self.idle.release()
+                future = self._wait(worker)
+                if future is worker:
+                    return None
+            if future is not None:
+                return future  # type: ignore[no-any-return]
+            if self.broken_by is None and (not self.closing or self.returning):
+                continue  # a leftover; or tasks will come back
+            self.queue.put(None)  # for the next one
+            return None
+
+    def _wait(self, worker: Worker) -> Any:
+        """For a task, or for None. The worker itself where it has waited for too long, and is to leave."""
+        while True:
+            try:
+                return self.queue.get(True, self.idle_timeout)
+            except _Empty:
+                with self.lock:
+                    # Where the permit is gone, somebody has counted on this worker: a task is on its way.
+                    if len(self.workers) > self.least and not self.closing and self.idle.acquire(False):
+                        self.workers.pop(worker, None)
+                        return worker
+
+    def begin(self, future: Future, worker: Worker, now: float) -> bool:
+        """Whether it is to be run: not where it was cancelled, or somebody has helped with it."""
+        with future._condition:
+            if future._worker is not None or future._state not in (_base.PENDING, _base.RUNNING):
+                begins = False
+            else:
+                begins = True
+                future._worker = worker
+                future._state = _base.RUNNING
+        if not begins:
+            if future.cancelled():
+                self.unsettled.pop(future, None)
+                if future._state == _base.CANCELLED:
+                    future.set_running_or_notify_cancel()
+            return False
+        future._runs += 1
+        options = future._options
+        if options is not None and options.timeout is not None:
+            self.limit(future, options.timeout, lambda: now)
+        return True
+
+    def end(self, future: Future, error: BaseException | None) -> None:
+        """Take it from its worker, which ends as soon as it can; its place goes to a new one at once."""
+        with future._condition:
+            worker, future._worker = future._worker, None
+        if worker is None:
+            return  # it has ended by itself, or waits for its next run
+        self._abandon(worker)
+        worker.interrupt()
+        if error is not None:
+            self.settle(future, False, error)
+        else:
+            self.unsettled.pop(future, None)
+
+    def _abandon(self, worker: Worker) -> None:
+        with self.lock:
+            worker.abandoned = True
+            self.workers.pop(worker, None)
+            self.threads.discard(worker.thread)
+            self._refill()
+
+    def _refill(self) -> None:
+        """A worker has gone: another for what waits; under the lock."""
+        wanted = self.queue.qsize() or (len(self.workers) < self.least and not self.closing)
+        if wanted and self.broken_by is None and not self.stale:
+            self.grow()
+
+    def help(self, future: Future) -> None:
+        """Who waits inside a task for another one of the same executor runs it here, if nobody has begun it: else all
+        workers might wait for tasks that wait for a worker."""
+        worker = getattr(_local, "worker", None)
+        if worker is None or worker.engine is not self or self.held or worker.engine.worker is not Worker:
+            return
+        options = future._options
+        if options is not None and options.timeout is not None:
+            return
+        if not self.begin(future, worker, 0.0):
+            return
+        helper = shield()
+        with helper:
+            worker._do(future, helper)
+        if worker.abandoned:  # the end was meant for the task that waits
+            raise ThreadExit
+
+    # ---- the end
+
+    def left(self, worker: Worker) -> None:
+        """A worker's thread ends."""
+        with self.lock:
+            self.past.append(worker.figures)
+            if self.workers.pop(worker, worker) is None and not worker.sent_home:
+                self._refill()
+            if not (self.closing or worker.abandoned):
+                self.threads.discard(worker.thread)
+            if not self.workers:
+                while self.limits:
+                    self.limits.pop()()
+
+    def break_down(self, error: BaseException) -> None:
+        """The initializer failed: nothing will ever run."""
+        _base.LOGGER.critical("Exception in initializer:", exc_info=error)
+        with self.lock:
+            self.broken_by = error
+            for future in list(self.unsettled):
+                if future._worker is None:
+                    self.fail(future, self.broken())
+            self.queue.put(None)
+
+    def broken(self) -> BaseException:
+        error: BaseException = _std.BrokenThreadPool(
+            f"a worker thread could not be set up, the initializer raised {self.broken_by!r}: "
+            "the executor runs no more tasks"
+        )
+        error.__cause__ = self.broken_by
+        return error
+
+    def hold(self, on: bool) -> None:
+        with self.lock:
+            self.held = on
+            if on:
+                self.gate.clear()
+            else:
+                self.gate.set()
+
+    def cancel_waiting(self) -> None:
+        """Those that have not begun never will."""
+        for future in list(self.unsettled):
+            if future._worker is None:
+                self.cancel(future)
+
+    def close(self) -> None:
+        self.closing = True
+        self.queue.put(None)
+
+    def join(self, timeout: float | None) -> bool:
+        ended = None if timeout is None else time.monotonic() + timeout
+        for thread in list(self.threads):
+            if thread is _threading.current_thread():
+                continue
+            thread.join(left_of(ended))
+            if thread.is_alive():
+                return False
+        return True
+
+    def abort(self) -> None:
+        with self.lock:
+            self.aborted = self.closing = True
+            self.cancel_waiting()
+        for future in list(self.unsettled):
+            self.end(future, _base.CancelledError("ended with its executor"))
+        self.gate.set()
+        self.close()
+
+    def figures(self) -> list[WorkerFigures]:
+        with self.lock:
+            return [*self.past, *(worker.figures for worker in self.workers)]
+
+
+def check_workers(most: int | None, default: int, least: int | None, names: str = "max_workers") -> int:
+    """How many workers there may be; errors as the standard library's."""
+    if most is None:
+        most = max(default, least or 0)
+    if most <= 0:
+        raise ValueError(f"{names} must be greater than 0")
+    if least is not None and not 0 <= least <= most:
+        raise ValueError(f"min_workers must be between 0 and {names} ({most}), not {least}")
+    return most
+
+
+def check_more(**given: Any) -> None:
+    """Further options of executors that are numbers above 0."""
+    for name, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} must be a number, not {value!r}")
+        if value <= 0:
+            raise ValueError(f"{name} must be more than 0, not {value!r}")
+
+
+class ThreadPoolExecutor(OverEngine, _std.ThreadPoolExecutor):  # type: ignore[misc]
+    """Runs calls on a pool of threads: `submit`, `map`, `shutdown`, and what `manyhands.Executor` can beyond that.
+
+    Takes what `concurrent.futures.ThreadPoolExecutor` takes. `min_workers` threads stay, others leave after
+    `idle_timeout` seconds without a task; a thread is replaced after `max_tasks_per_child` tasks or `max_age` seconds.
+    `inner_threads`: of BLAS and OpenMP, set by threadpoolctl.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        min_workers: int | None = None,
+        idle_timeout: float | None = None,
+        max_tasks_per_child: int | None = None,
+        max_age: float | None = None,
+        inner_threads: int | None = None,
+    ) -> None:
+        max_workers = check_workers(max_workers, min(32, cores() + 4), min_workers)
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        check_more(
+            idle_timeout=idle_timeout,
+            max_tasks_per_child=max_tasks_per_child,
+            max_age=max_age,
+            inner_threads=inner_threads,
+        )
+        self._max_workers = max_workers
+        self._attach(
+            ThreadEngine(
+                max_workers,
+                thread_name_prefix,
+                initializer,
+                initargs,
+                min_workers=min_workers,
+                idle_timeout=idle_timeout,
+                most=max_tasks_per_child,
+                max_age=max_age,
+                inner_threads=inner_threads,
+            )
+        )
+
+    # What programs that reach inside look for.
+
+    @property
+    def _threads(self) -> set[Any]:
+        threads: set[Any] = self._engine.threads
+        return threads
+
+    @property
+    def _work_queue(self) -> Any:
+        return self._engine.queue
+
+    @property
+    def _idle_semaphore(self) -> Any:
+        return self._engine.idle
+
+    @property
+    def _thread_name_prefix(self) -> Any:
+        return self._engine.prefix
+
+    @property
+    def _shutdown(self) -> bool:
+        return bool(self._engine.closing)
+
+    @property
+    def _broken(self) -> Any:
+        return self._engine.broken_by is not None and str(self._engine.broken())
+
+    @property
+    def _initializer(self) -> Any:
+        return self._engine.initializer
+
+    @property
+    def _initargs(self) -> Any:
+        return self._engine.initargs
+
+
+class StrictThreadPoolExecutor(_std.ThreadPoolExecutor):  # type: ignore[misc]
+    """For strict compatibility: the standard library's life cycle on our queue."""
 
     def __init__(
         self,
@@ -28,3 +529,6 @@ class ThreadPoolExecutor(_std.ThreadPoolExecutor):  # type: ignore[misc,name-def
         super().__init__(max_workers, thread_name_prefix, initializer, initargs, **context)
         self._work_queue: Any = SimpleQueue()
         self._idle_semaphore = Semaphore(0)
+
+
+StrictThreadPoolExecutor.__name__ = StrictThreadPoolExecutor.__qualname__ = "ThreadPoolExecutor"
