@@ -1,9 +1,9 @@
 """`ThreadPoolExecutor` on threads that can be ended, which take tasks from a queue of ours.
 
 A task is its future. Everything a worker does beside the user's function is inside `shield()`: a thread that is asked
-A task is its future. Everything a worker does beside the user's function is inside `shield()`: a thread that is asked
 to end, since its task is out of time or was cancelled, ends in the function or not at all. Who ends a task first takes
 it from its worker, under the future's lock; so a worker whose task has gone knows that it was meant, and leaves.
+"""
 
 from __future__ import annotations
 
