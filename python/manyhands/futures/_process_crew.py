@@ -168,12 +168,11 @@ class Crew(_crew.Crew):
     def end_task(self, number: int, mark: Callable[[], None]) -> bool:
         """Kill the worker that runs it, and no other. False where it does not run."""
         place = self.place_of(number)
-        if place is None or (found := self.workers.get(place)) is None:
+        if place is None or (process := self.workers.get(place)) is None:
             return False
-        process: Any = found
         with contextlib.suppress(ValueError, OSError):
             process.pause(PAUSE_SECONDS)  # so that it cannot go on to another task meanwhile
-            if self.workers.get(place) is process and self.began(number) is not None:
+            if self.began(number) is not None:
                 mark()
                 process.kill()
                 return True
