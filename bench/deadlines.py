@@ -1,7 +1,8 @@
 """python -m bench.deadlines: how late each blocking call comes back after its time limit, idle and on a loaded machine.
 
-The calls are those of tests/py/unit/thread_calls.py. Loaded means one busy process per core. Exits with 1 where one is
-later than 10 ms on the idle machine, or 100 ms on the loaded one.
+The calls are those of tests/py/unit/thread_calls.py, and the join of a process. Loaded means one busy process per
+core. Exits with 1 where one is later than 10 ms on the idle machine, or 100 ms on the loaded one; the join of a
+process: 1 ms in the median.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 CALLS = Path(__file__).parent.parent / "tests" / "py" / "unit"
 LIMIT_S, ROUNDS = 0.02, 30
+JOIN = "Process.join"
 BOUNDS_MS = {"idle": 10.0, "loaded": 100.0}
 
 
@@ -43,6 +45,20 @@ def lateness_ms(make: Callable[[], Callable[..., Any]]) -> list[float]:
     return sorted(late)
 
 
+@contextlib.contextmanager
+def sleeping() -> Iterator[Callable[..., Any]]:
+    """The join of a process that sleeps for ever."""
+    from manyhands.multiprocessing import get_context
+
+    process = get_context("fork").Process(target=time.sleep, args=(3600,), die_with_parent=True)
+    process.start()
+    try:
+        yield process.join
+    finally:
+        process.kill()
+        process.join()
+
+
 def main() -> int:
     sys.path.insert(0, str(CALLS))
     import thread_calls
@@ -56,12 +72,15 @@ def main() -> int:
             results[state] = {}
             for name, make in thread_calls.TIMED.items():
                 results[state][name] = lateness_ms(make)
-    for name in thread_calls.TIMED:
+            with sleeping() as join:
+                results[state][JOIN] = lateness_ms(lambda: join)
+    for name in results["idle"]:
         figures = [results[state][name] for state in results]
         print(f"{name:26} " + " ".join(f"{statistics.median(f):7.2f} {f[-1]:8.2f}" for f in figures))
         failed += any(
             not 0 <= f[0] <= f[-1] <= bound for f, bound in zip(figures, BOUNDS_MS.values(), strict=True)
         )
+    failed += statistics.median(results["idle"][JOIN]) > 1
     print(f"{failed} later than {BOUNDS_MS['idle']:g} ms idle, {BOUNDS_MS['loaded']:g} ms loaded")
     return 1 if failed else 0
 

@@ -2,6 +2,8 @@
  * arena. Python's multiprocessing starts and reaps the child; the core only watches and signals it. */
 #include "manyhands/process.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "block.h"
@@ -106,6 +108,24 @@ static PyObject *control_resume(control_object *self, PyObject *Py_UNUSED(ignore
     Py_RETURN_NONE;
 }
 
+static PyObject *control_terminate(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    int rc = mh_process_terminate(&self->process);
+    return rc < 0 ? state_error(rc, "the process was not started here") : Py_NewRef(Py_None);
+}
+
+static PyObject *control_kill(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    int rc = mh_process_kill(&self->process);
+    return rc < 0 ? state_error(rc, "the process was not started here") : Py_NewRef(Py_None);
+}
+
+static PyObject *control_fileno(control_object *self, PyObject *Py_UNUSED(ignored))
+{
+    int fd = mh_process_sentinel(&self->process);
+    return fd < 0 ? state_error(fd, "the process was not started here") : PyLong_FromLong(fd);
+}
+
 static PyObject *control_state(control_object *self, PyObject *Py_UNUSED(ignored))
 {
     static const char *const names[] = {"new", "running", "pausing", "paused", "terminating", "finished"};
@@ -135,6 +155,13 @@ static PyMethodDef control_methods[] = {
                "join($self, /, timeout=None, *, cancel=None)\n--\n\n"
                "Wait until it has ended; False where time was up. Its exit status is left to be taken."),
     EXT_METHOD("resume", control_resume, METH_NOARGS, "resume($self, /)\n--\n\nLet it go on."),
+    EXT_METHOD(
+        "terminate", control_terminate, METH_NOARGS,
+        "terminate($self, /)\n--\n\nSIGTERM, and let it go on. Never for another that has its id by now."),
+    EXT_METHOD("kill", control_kill, METH_NOARGS, "kill($self, /)\n--\n\nSIGKILL, in the same way."),
+    EXT_METHOD(
+        "fileno", control_fileno, METH_NOARGS,
+        "fileno($self, /)\n--\n\nIts pidfd: readable once it has ended. OSError where the kernel has none."),
     EXT_METHOD("state", control_state, METH_NOARGS, "state($self, /)\n--\n\nnew, running, ... finished."),
     EXT_METHOD("cpu_time", control_cpu_time, METH_NOARGS,
                "cpu_time($self, /)\n--\n\nSeconds, user and system."),
@@ -153,6 +180,25 @@ static PyType_Slot control_slots[] = {
 
 static PyType_Spec control_spec = {"manyhands._core.ProcessControl", sizeof(control_object), 0,
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, control_slots};
+
+/* ---- die with the parent ------------------------------------------------------------------------------------------ */
+
+static PyObject *lifeline(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    int fd = -1;
+    int rc = mh_process_lifeline(&fd);
+    return rc < 0 ? state_error(rc, "") : PyLong_FromLong(fd);
+}
+
+static PyObject *die_with(PyObject *Py_UNUSED(module), PyObject *fd)
+{
+    long number = PyLong_AsLong(fd);
+    if (number == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    int rc = number < 0 || number > INT_MAX ? -EBADF : mh_process_die_with((int) number);
+    return rc < 0 ? state_error(rc, "") : Py_NewRef(Py_None);
+}
 
 /* ---- the arena --------------------------------------------------------------------------------------------------- */
 
@@ -224,7 +270,12 @@ static PyObject *arena_usage(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     return Py_BuildValue("IK", blocks, (unsigned long long) bytes);
 }
 
-static PyMethodDef arena_methods[] = {
+static PyMethodDef process_functions[] = {
+    EXT_METHOD(
+        "lifeline", lifeline, METH_NOARGS,
+        "lifeline($module, /)\n--\n\nA descriptor for one child that hangs up when this process ends."),
+    EXT_METHOD("die_with", die_with, METH_O,
+               "die_with($module, fd, /)\n--\n\nBe killed when the parent whose lifeline this is ends."),
     EXT_METHOD(
         "arena_reserve", arena_reserve, METH_NOARGS,
         "arena_reserve($module, /)\n--\n\nA place for a child about to start; None where all are taken."),
@@ -260,7 +311,7 @@ static PyMethodDef arena_methods[] = {
 
 int ext_process_ready(PyObject *module, ext_state *state)
 {
-    return PyModule_AddFunctions(module, arena_methods) < 0 ||
+    return PyModule_AddFunctions(module, process_functions) < 0 ||
                    ext_add_type(module, state, -1, &control_spec, NULL) < 0 ||
                    ext_add_type(module, state, EXT_BLOCK_TYPE, &block_spec, NULL) < 0
                ? -1

@@ -57,3 +57,13 @@ int mh__lifeline(int *fd)
     *fd = rc;
     return 0;
 }
+
+int mh_process_lifeline(int *fd)
+{
+    return fd == NULL ? -EINVAL : mh__lifeline(fd);
+}
+
+int mh_process_die_with(int fd)
+{
+    return mh_os_die_with(fd);
+}

@@ -109,6 +109,15 @@ MH_API int mh_process_memory(mh_process *process, uint64_t *bytes);
 MH_API int mh_process_id(const mh_process *process);
 MH_API int mh_process_sentinel(const mh_process *process);
 
+/* For children that are started in other ways. lifeline, in the parent: a descriptor for one child, which hangs
+ * up when this process ends, however it ends; close it once the child is started. die_with, in the child, with
+ * that descriptor: from now on this process is killed (SIGKILL) when it hangs up, at once where it has; it must
+ * stay open, and a later exec() ends the tie. 0; -EINVAL (no place for the answer); what the system said
+ * (-EMFILE, -EBADF ...).
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: descriptors | death: see above */
+MH_API int mh_process_lifeline(int *fd);
+MH_API int mh_process_die_with(int fd);
+
 /* 1 while that process lives (a zombie does not), else 0. `start`: from mh_process_start_time, 0: not
  * checked. When it began, in clock ticks since boot: with the id, its identity; 0 where there is none.
  * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */

@@ -73,7 +73,8 @@ class ThreadState(enum.StrEnum):
 
 
 class Outcome(str):
-    """How a thread ended: a string, ``"returned"``, ``"raised"`` or ``"terminated"``, with what came of it.
+    """How a thread ended: a string, ``"returned"``, ``"raised"`` or ``"terminated"``, with what came of it. A process
+    can also have been ``"killed"``, and keeps what came of it to itself.
 
     ``value`` is what ``run()`` or the target returned, and None otherwise; ``exception`` what was raised, and None
     otherwise. They live as long as the thread object does.
@@ -83,7 +84,8 @@ class Outcome(str):
     exception: BaseException | None
     RETURNED: Outcome  # run() returned, or left by SystemExit
     RAISED: Outcome  # an exception left run()
-    TERMINATED: Outcome  # by terminate()
+    TERMINATED: Outcome  # by terminate(), or a process by kill()
+    KILLED: Outcome  # a process, by a signal from elsewhere
 
     def __new__(cls, how: str, value: Any = None, exception: BaseException | None = None) -> Outcome:
         self = super().__new__(cls, how)
@@ -101,7 +103,8 @@ class Outcome(str):
         return f"<Outcome {self}{tail}>"
 
 
-Outcome.RETURNED, Outcome.RAISED, Outcome.TERMINATED = map(Outcome, ("returned", "raised", "terminated"))
+Outcome.RETURNED, Outcome.RAISED = Outcome("returned"), Outcome("raised")
+Outcome.TERMINATED, Outcome.KILLED = Outcome("terminated"), Outcome("killed")
 
 
 class Thread(_StdThread):

@@ -5,15 +5,23 @@ These classes are not put in the place of the standard library's, which build on
 
 from __future__ import annotations
 
+import atexit
+import errno
 import linecache
+import os
+import signal
 import sys
+import time
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core
+from manyhands._impl import core, strict
 from manyhands._impl.by_value import without_false_main
 
 _process = stdlib_of("multiprocessing.process")
+_util = stdlib_of("multiprocessing.util")
+_popen_fork = stdlib_of("multiprocessing.popen_fork")
+wait = stdlib_of("multiprocessing.connection").wait
 
 __all__ = ["popen"]
 
@@ -29,6 +37,8 @@ class _Ended:
 
     def resume(self) -> None:
         """Nothing to resume."""
+
+    terminate = kill = resume
 
     def state(self) -> str:
         return "finished"
@@ -60,26 +70,58 @@ def _guide() -> str:
         """
 
 
+_LIMITS = {
+    errno.EAGAIN: "the user's limit of processes (RLIMIT_NPROC) or the control group's (pids.max) is reached",
+    errno.ENOMEM: "the system has no memory for it",
+    errno.EMFILE: "this process has no descriptor left (RLIMIT_NOFILE)",
+    errno.ENFILE: "the system has no descriptor left",
+}
+
+
+def explained(error: OSError) -> OSError:
+    """The error of a start that failed, of the same class and number, in words that say which limit it was."""
+    if error.errno not in _LIMITS:
+        return error
+    return OSError(error.errno, f"no process could be started: {_LIMITS[error.errno]}")
+
+
 class Launch:
-    """Mixed into the start methods' Popen classes: a place in the arena, and the core's handle of the child."""
+    """Mixed into the start methods' Popen classes: a place in the arena, a lifeline where the child is to die with this
+    process, and the core's handle of the child."""
 
     pid: int
     method: str
-    control: Any
+    sentinel: int
+    returncode: int | None
+    control: Any = None
     _manyhands_place: int | None = None
 
     def _launch(self, process_obj: Any) -> None:
         if self.method != "fork" and getattr(_process.current_process(), "_inheriting", False):
             raise RuntimeError(_guide())
+        self.asked: set[int] = set()  # signals that terminate() and kill() have sent
+        self._starter = os.getpid()
+        try:
+            self._launch_with_place(process_obj)
+        except OSError as error:
+            raise explained(error) from None
+
+    def _launch_with_place(self, process_obj: Any) -> None:
         place = core.arena_reserve()
         process_obj._manyhands_place = self._manyhands_place = place
         try:
+            if process_obj._die_with_parent:
+                process_obj._manyhands_lifeline = core.lifeline()
             with without_false_main():
-                super()._launch(process_obj)  # type: ignore[misc]
+                self._begin(process_obj)
         except BaseException:
             if place is not None:
                 core.arena_unreserve(place)
             raise
+        finally:
+            if process_obj._manyhands_lifeline is not None:
+                os.close(process_obj._manyhands_lifeline)
+                process_obj._manyhands_lifeline = None
         try:
             if place is not None:  # None: more processes than places, this one goes without
                 core.arena_settle(place, self.pid)
@@ -90,19 +132,122 @@ class Launch:
                 core.arena_unreserve(place)
             self.control = _Ended()
 
-    def poll(self, *args: Any) -> Any:
-        """Its exit code, None while it runs. With it goes its place, and what it held in shared memory to its end."""
-        code = super().poll(*args)  # type: ignore[misc]
+    def _begin(self, process_obj: Any) -> None:
+        super()._launch(process_obj)  # type: ignore[misc]
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Its exit status, None while it runs. With it goes its place, and what it held in shared memory to its end."""
+        ended = False
+        if self.returncode is None and self.control is not None and os.getpid() == self._starter:
+            # The core looks first: once the status is taken, the CPU time is gone.
+            ended = self.control.join(0 if flag == os.WNOHANG else None)
+        super().poll(flag)  # type: ignore[misc]
+        if ended and self.returncode is None and self._status_is_lost():
+            self.returncode = 255  # as the standard library says where a fork server took it into its grave
         place = self._manyhands_place
-        if code is not None and place is not None:
+        if self.returncode is not None and place is not None:
             self._manyhands_place = None
             core.arena_unreserve(place)
-        return code
+        return self.returncode
 
-    def terminate(self) -> None:
-        """SIGTERM; a paused process goes on, to end."""
-        super().terminate()  # type: ignore[misc]
-        self.control.resume()
+    def _status_is_lost(self) -> bool:
+        """Did somebody else take it (a waitpid elsewhere, SIGCHLD ignored)?"""
+        if self.method == "forkserver" or strict:
+            return False
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
+
+    def collect(self, end: float | None, cancel: Any) -> bool:
+        """It has ended: wait for its status, which a debugger or the fork server may have before us."""
+        step = 0.001
+        while self.poll() is None:
+            if strict and self.method != "forkserver":
+                return True  # the standard library's join() says nothing of a status that is lost
+            left = step if end is None else min(step, end - time.monotonic())
+            if left <= 0:
+                return False
+            if self.method == "forkserver":
+                wait([self.sentinel], left)
+            elif cancel is not None:
+                cancel.wait(left)
+            else:
+                time.sleep(left)
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            step = min(step * 2, 0.05)
+        return True
+
+    def _send_signal(self, sig: int) -> None:
+        """To this very process: its number may be another's by now, where somebody else took its status."""
+        if self.returncode is not None:
+            return
+        if os.getpid() != self._starter:
+            super()._send_signal(sig)  # type: ignore[misc]
+            return
+        self.asked.add(int(sig))
+        if sig == signal.SIGTERM:
+            self.control.terminate()
+        elif sig == signal.SIGKILL:
+            self.control.kill()
+        elif self.control.state() != "finished":
+            signal.pidfd_send_signal(self.control.fileno(), sig)
+
+
+class ForkLaunch(Launch):
+    """By fork, leaving no descriptors behind where the fork fails."""
+
+    def _begin(self, process_obj: Any) -> None:
+        ours, theirs = _two_pipes()
+        try:
+            self.pid = _forked()
+        except BaseException:
+            _util.close_fds(*ours, *theirs)
+            raise
+        if self.pid == 0:
+            self._run(process_obj, ours, theirs)
+        _util.close_fds(*theirs)
+        self.finalizer = _util.Finalize(self, _util.close_fds, ours)
+        self.sentinel = ours[0]
+
+    @staticmethod
+    def _run(process_obj: Any, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+        code = 1
+        with_atexit = hasattr(_popen_fork, "atexit")  # from 3.13 on atexit's functions run in children
+        try:
+            if with_atexit:
+                atexit._clear()
+                atexit.register(_util._exit_function)
+            _util.close_fds(*ours)
+            code = process_obj._bootstrap(parent_sentinel=theirs[0])
+        finally:
+            if with_atexit:
+                atexit._run_exitfuncs()
+            os._exit(code)
+
+
+def _two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
+    """Two pipes: (read end of the child's end, write end of ours), and the other ends, which are the child's."""
+    parent_r, child_w = os.pipe()
+    try:
+        child_r, parent_w = os.pipe()
+    except BaseException:
+        _util.close_fds(parent_r, child_w)
+        raise
+    return (parent_r, parent_w), (child_r, child_w)
+
+
+def _forked() -> int:
+    intent = getattr(stdlib_of("multiprocessing.resource_tracker"), "_fork_intent", None)
+    if intent is None:
+        return os.fork()
+    intent.preserve_fd = True  # the child goes on using this process's resource tracker
+    try:
+        return os.fork()
+    finally:
+        intent.preserve_fd = False
 
 
 _made: dict[str, Any] = {}
@@ -115,7 +260,8 @@ def popen(method: str) -> Any:
             method
         ]
         std = stdlib_of(f"multiprocessing.{module}").Popen
+        launch = ForkLaunch if method == "fork" else Launch
         _made[method] = type(
-            "Popen", (Launch, std), {"__module__": __name__, "__doc__": "One started child."}
+            "Popen", (launch, std), {"__module__": __name__, "__doc__": "One started child."}
         )
     return _made[method]

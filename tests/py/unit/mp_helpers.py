@@ -180,3 +180,44 @@ def work_slowly(queue, done):
         time.sleep(0.001)
         done.put(item)
         queue.task_done()
+
+
+def raise_on_purpose():
+    raise ValueError("on purpose")
+
+
+def leave(code):
+    raise SystemExit(code)
+
+
+def report_self(results):
+    """What a process says of itself."""
+    import multiprocessing
+
+    me = multiprocessing.process.current_process()
+    said = [me.state, me.outcome, me.cpu_time > 0]
+    for verb in (me.pause, me.resume, me.terminate, me.kill):
+        try:
+            verb()
+        except ValueError as error:
+            said.append(str(error))
+    results.put(said)
+
+
+def start_child(method, pids, options):
+    """Start one that sleeps, tell its id, and sleep too."""
+    from manyhands import multiprocessing
+
+    try:
+        process = multiprocessing.get_context(method).Process(target=time.sleep, args=(120,), **options)
+        process.start()
+    except BaseException as error:
+        pids.put(repr(error))
+        raise
+    pids.put(process.pid)
+    time.sleep(120)
+
+
+def pass_around(queue):
+    while True:
+        queue.put(queue.get())

@@ -652,14 +652,19 @@ def pipe_end() -> None:
     failing(there.recv)
 
 
-@row("ProcessControl: __new__ join pause resume state cpu_time memory")
+@row("ProcessControl: __new__ join pause resume state cpu_time memory fileno")
 def process_control() -> None:
     made = core.ProcessControl(CHILD[0].pid, core.arena_reserve() if not PLACE else PLACE[0])
     assert made.state() and made.memory() > 0 and made.cpu_time() >= 0
     failing(made.pause, MARK)
-    assert made.pause(5) and not made.join(0)
+    assert made.pause(5) and not made.join(0) and made.fileno() >= 0
     made.resume()
     failing(core.ProcessControl, -1, 0)
+
+
+@row("lifeline")
+def lifeline() -> None:
+    os.close(core.lifeline())
 
 
 CHILD: list[Any] = []  # a process to be looked at
@@ -668,6 +673,9 @@ PLACE: list[Any] = []
 # What is called once in the life of a process, and cannot be undone.
 NEWER = {"Lock.__new__", "Block.__buffer__"}  # seen from Python 3.13 and 3.12 on
 ONCE = {
+    "ProcessControl.kill": "ends the process",
+    "ProcessControl.terminate": "ends the process",
+    "die_with": "binds this process's life to a descriptor",
     "arena_join": "binds this process to an arena",
     "arena_settle": "gives a place to a living process",
     "MessageQueue._claim": "binds this process to a word of a pool's table",
