@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -119,6 +120,20 @@ int mh_os_poll(int fd, int events, int64_t deadline)
     return (poll_fd.revents & POLLIN ? MH_OS_READABLE : 0) |
            (poll_fd.revents & POLLOUT ? MH_OS_WRITABLE : 0) |
            (poll_fd.revents & (POLLHUP | POLLERR) ? MH_OS_HUNG_UP : 0);
+}
+
+int mh_os_poll_set(void)
+{
+    int saved = errno;
+    return (int) mh__result(epoll_create1(EPOLL_CLOEXEC), saved);
+}
+
+int mh_os_poll_add(int set, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int saved = errno;
+    int rc = (int) mh__result(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event), saved);
+    return rc == -EEXIST ? 0 : rc; /* named twice */
 }
 
 ssize_t mh_os_read(int fd, void *data, size_t size)

@@ -146,6 +146,8 @@ int mh_os_fd_identity(int fd, uint64_t *device, uint64_t *inode);
 int mh_os_eventfd(void);          /* fd, non-blocking */
 int mh_os_pipe(int fds[2]);       /* [0] reads */
 int mh_os_socketpair(int fds[2]); /* stream, both ways */
+int mh_os_poll_set(void);         /* a descriptor that is readable while one of those added to it is */
+int mh_os_poll_add(int set, int fd);
 #define MH_OS_READABLE 1
 #define MH_OS_WRITABLE 2
 #define MH_OS_HUNG_UP 4
@@ -161,6 +163,9 @@ int mh_os_receive_fd(int socket, int *fd);
 /* process.c */
 int mh_os_pidfd(int pid); /* fd; -ESRCH, -ENOSYS */
 int mh_os_pidfd_signal(int pidfd, int signal);
+int mh_os_pidfd_signal_group(
+    int pidfd, int signal); /* the group that it leads, also once it is gone; -EINVAL before 6.9 */
+int mh_os_signal_group(int group, int signal);
 int mh_os_pidfd_wait(int pidfd, int64_t deadline); /* 0 ended, -ETIMEDOUT, -EINTR */
 int mh_os_signal(int pid, int signal);
 int mh_os_fork(void);                  /* pid; 0 in the child */
@@ -172,10 +177,29 @@ int mh_os_reap(int pid, int keep, int *status);
  * does not tell (6.15). */
 int mh_os_pidfd_status(int pidfd, int *status);
 int mh_os_is_stopped(int pid); /* 1 every thread of it is stopped (or it ended), 0 not yet, -ESRCH */
+/* What becomes different in a child, before it goes on: 0, or what did not work. `redirect`: pairs, from where to where;
+ * the targets are inherited by what it executes. `die_with`: as mh_os_die_with(), moved out of their way; -1: none. */
+#define MH_OS_MOST_REDIRECTS 64
+struct mh_os_child {
+    const char *cwd;     /* NULL: the caller's */
+    const int *redirect; /* from, to, from, to ... */
+    size_t redirect_count;
+    int group; /* 0: the caller's; 1: one of its own; 2: a session of its own */
+    int die_with;
+};
+int mh_os_become(struct mh_os_child *child);
+int mh_os_own_group(int pid); /* the parent's half of group 1: in place before anyone signals it */
 /* Start a program: argv[0] is looked up in PATH; `keep`: descriptors it inherits under the same number; 0 1
- * 2 always. Every signal is at its default and unblocked in it. `die_with`: as mh_os_die_with(), -1: none.
+ * 2 always. Every signal is at its default and unblocked in it.
  * Returns the pid, or what exec said. */
-int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with);
+struct mh_os_spawn {
+    char *const *argv;
+    char *const *envp; /* NULL: the caller's */
+    const int *keep;
+    size_t keep_count;
+    struct mh_os_child child;
+};
+int mh_os_spawn(const struct mh_os_spawn *spawn);
 int mh_os_process_cpu(int pid, int64_t *ns);        /* user + system of the process alone */
 int mh_os_process_memory(int pid, uint64_t *bytes); /* PSS, or RSS where the kernel does not tell PSS */
 int mh_os_thread_cpu_of(int pid, int tid, int64_t *ns);
@@ -200,6 +224,15 @@ struct mh_os_thread {
 };
 int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size, int quiet);
 void mh_os_thread_join(const struct mh_os_thread *thread);
+void mh_os_thread_detach(const struct mh_os_thread *thread); /* instead of join */
+/* Let call() run when the calling thread ends, after `end`, once however often it was asked for; always the same function.
+ * Not where main() returns. 0, -EAGAIN, -ENOMEM. */
+int mh_os_thread_call_at_end(void (*call)(void));
+/* The processors that a thread of this process may run on (0: the calling one), as bits. Set: 0, -EINVAL (none of them is
+ * there), -ESRCH. Get: how many bytes of the mask are set, or negative. */
+#define MH_OS_MOST_CORES 8192
+int mh_os_set_cores(int tid, const unsigned long *mask);
+int mh_os_get_cores(int tid, unsigned long *mask);
 
 /* panic.c: a caller's bug. Prints to stderr without allocating, aborts. */
 _Noreturn void mh_os_panic(const char *function, const void *object, const char *what);

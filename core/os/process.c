@@ -24,6 +24,28 @@ int mh_os_pidfd_signal(int pidfd, int signal)
     return (int) mh__result(syscall(MH__NR_PIDFD_SEND_SIGNAL, pidfd, signal, NULL, 0), saved);
 }
 
+int mh_os_pidfd_signal_group(int pidfd, int signal)
+{
+    enum { TO_THE_GROUP = 4 }; /* PIDFD_SIGNAL_PROCESS_GROUP, since 6.9 */
+    int saved = errno;
+    return (int) mh__result(syscall(MH__NR_PIDFD_SEND_SIGNAL, pidfd, signal, NULL, TO_THE_GROUP), saved);
+}
+
+int mh_os_signal_group(int group, int signal)
+{
+    int saved = errno;
+    if (group <= 1) {
+        return -EINVAL; /* never our own group, never everybody */
+    }
+    return (int) mh__result(kill(-group, signal), saved);
+}
+
+int mh_os_own_group(int pid)
+{
+    int saved = errno;
+    return (int) mh__result(setpgid(pid, pid), saved);
+}
+
 int mh_os_pidfd_wait(int pidfd, int64_t deadline)
 {
     int rc = mh_os_poll(pidfd, MH_OS_READABLE, deadline);

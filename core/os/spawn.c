@@ -11,13 +11,11 @@
 
 extern char **environ;
 
-struct spawn {
-    char *const *argv;
+struct start {
+    const struct mh_os_spawn *spawn;
+    struct mh_os_child child;
     char *const *envp;
-    const int *keep;
-    size_t keep_count;
-    int report;   /* exec's errno goes here; closed by a successful exec */
-    int die_with; /* mh_os_die_with() this, and keep it open; -1: none */
+    int report; /* exec's errno goes here; closed by a successful exec */
 };
 
 /* In the child between fork and exec only what is safe in a signal handler: another thread may have held any lock. */
@@ -47,36 +45,101 @@ static void drop_descriptors(void)
     }
 }
 
-static int keep_descriptors(const struct spawn *spawn)
+/* The lowest number from which on no descriptor is the target of a redirection. */
+static int beyond(const struct mh_os_child *child)
 {
-    drop_descriptors();
-    if (spawn->die_with >= 0) {
-        int rc = mh_os_die_with(spawn->die_with);
-        if (rc == 0) {
-            rc = mh_os_set_inheritable(spawn->die_with, 1);
-        }
-        if (rc < 0) {
-            return rc;
+    int least = 3;
+    for (size_t i = 0; i < child->redirect_count; i++) {
+        int to = child->redirect[2 * i + 1];
+        least = to >= least ? to + 1 : least;
+    }
+    return least;
+}
+
+static int move_beyond(int *fd, int least)
+{
+    int saved = errno, moved = *fd < 0 || *fd >= least ? *fd : fcntl(*fd, F_DUPFD_CLOEXEC, least);
+    if (moved < 0 && *fd >= 0) {
+        return (int) mh__result(moved, saved);
+    }
+    *fd = moved; /* the old one is closed by exec, or by the redirection that takes its number */
+    return 0;
+}
+
+/* All sources are copied out of the way first: one's target may be another's source. */
+static int redirect(const struct mh_os_child *child, int least)
+{
+    int copies[MH_OS_MOST_REDIRECTS], saved = errno;
+    for (size_t i = 0; i < child->redirect_count; i++) {
+        copies[i] = fcntl(child->redirect[2 * i], F_DUPFD_CLOEXEC, least);
+        if (copies[i] < 0) {
+            return (int) mh__result(-1, saved);
         }
     }
-    for (size_t i = 0; i < spawn->keep_count; i++) {
-        int rc = mh_os_set_inheritable(spawn->keep[i], 1);
-        if (rc < 0) {
-            return rc;
+    for (size_t i = 0; i < child->redirect_count; i++) {
+        if (dup2(copies[i], child->redirect[2 * i + 1]) < 0) {
+            return (int) mh__result(-1, saved);
         }
+        mh_os_close(copies[i]);
     }
     return 0;
 }
 
-static _Noreturn void child(const struct spawn *spawn)
+static int join_group(int group)
+{
+    int saved = errno;
+    if (group == 0) {
+        return 0;
+    }
+    return (int) mh__result(group == 2 ? setsid() : setpgid(0, 0), saved) < 0 ? -EPERM : 0;
+}
+
+int mh_os_become(struct mh_os_child *child)
+{
+    int least = beyond(child), saved = errno;
+    int rc = join_group(child->group);
+    if (rc == 0) {
+        rc = move_beyond(&child->die_with, least);
+    }
+    if (rc == 0 && child->die_with >= 0) {
+        rc = mh_os_die_with(child->die_with);
+    }
+    if (rc == 0) {
+        rc = redirect(child, least);
+    }
+    if (rc == 0 && child->cwd != NULL) {
+        rc = (int) mh__result(chdir(child->cwd), saved);
+    }
+    return rc;
+}
+
+static int prepare(struct start *start)
+{
+    const struct mh_os_spawn *spawn = start->spawn;
+    drop_descriptors();
+    int rc = move_beyond(&start->report, beyond(&start->child));
+    if (rc == 0) {
+        rc = mh_os_become(&start->child);
+    }
+    if (rc == 0 && start->child.die_with >= 0) {
+        rc = mh_os_set_inheritable(start->child.die_with, 1);
+    }
+    for (size_t i = 0; rc == 0 && i < spawn->keep_count; i++) {
+        rc = mh_os_set_inheritable(spawn->keep[i], 1);
+    }
+    return rc;
+}
+
+static _Noreturn void child(struct start *start)
 {
     default_signals();
-    int error = -keep_descriptors(spawn);
+    int error = -prepare(start);
     if (error == 0) {
-        (void) execvpe(spawn->argv[0], spawn->argv, spawn->envp); /* it allocates on the stack alone */
+        (void) execvpe(start->spawn->argv[0], start->spawn->argv,
+                       start->envp); /* it allocates on the stack alone */
         error = errno;
     }
-    ssize_t ignored = write(spawn->report, &error, sizeof error);
+    ssize_t ignored = write(start->report, &error, sizeof error);
     (void) ignored;
     _exit(127);
 }
@@ -91,12 +154,12 @@ static int first_word(int fd)
     return got == (ssize_t) sizeof error ? error : 0;
 }
 
-/* What is to be kept must be open before: else the report pipe might take its number, and never be closed. */
-static int check_descriptors(const int *keep, size_t count)
+/* What is to be kept or copied must be open before: else the report pipe might take its number, and never be closed. */
+static int check_descriptors(const int *fds, size_t count, size_t step)
 {
     int saved = errno;
     for (size_t i = 0; i < count; i++) {
-        long rc = mh__result(fcntl(keep[i], F_GETFD), saved);
+        long rc = mh__result(fcntl(fds[i * step], F_GETFD), saved);
         if (rc < 0) {
             return (int) rc;
         }
@@ -104,26 +167,32 @@ static int check_descriptors(const int *keep, size_t count)
     return 0;
 }
 
-int mh_os_spawn(char *const *argv, char *const *envp, const int *keep, size_t keep_count, int die_with)
+static int check(const struct mh_os_spawn *spawn)
 {
-    int report[2], unused, saved = errno;
-    if (argv == NULL || argv[0] == NULL || argv[0][0] == '\0') {
+    if (spawn->argv == NULL || spawn->argv[0] == NULL || spawn->argv[0][0] == '\0') {
         return -EINVAL;
     }
-    int rc = check_descriptors(keep, keep_count);
+    int rc = check_descriptors(spawn->keep, spawn->keep_count, 1);
+    return rc < 0 ? rc : check_descriptors(spawn->child.redirect, spawn->child.redirect_count, 2);
+}
+
+int mh_os_spawn(const struct mh_os_spawn *spawn)
+{
+    int report[2], unused, saved = errno;
+    int rc = check(spawn);
     if (rc == 0) {
         rc = mh_os_pipe(report);
     }
     if (rc < 0) {
         return rc;
     }
-    struct spawn spawn = {argv, envp != NULL ? envp : environ, keep, keep_count, report[1], die_with};
+    struct start start = {spawn, spawn->child, spawn->envp != NULL ? spawn->envp : environ, report[1]};
     sigset_t all, before;
     sigfillset(&all); /* no handler of the parent's may run in the child */
     (void) pthread_sigmask(SIG_BLOCK, &all, &before);
     int pid = (int) mh__result(fork(), saved);
     if (pid == 0) {
-        child(&spawn);
+        child(&start);
     }
     (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
     mh_os_close(report[1]);

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread's handle does not fit");
 
@@ -52,6 +54,60 @@ int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size, int quiet
         thread->handle = (uint64_t) handle;
     }
     return rc;
+}
+
+void mh_os_thread_detach(const struct mh_os_thread *thread)
+{
+    (void) pthread_detach((pthread_t) thread->handle);
+}
+
+static _Atomic(uintptr_t) end_call; /* a function, always the same */
+
+/* Any value makes the system call the destructor; what is to be done is known elsewhere. */
+static void thread_ends(void *value)
+{
+    (void) value;
+    ((void (*)(void)) mh_load_rlx(&end_call))();
+}
+
+/* Not by pthread_once(): a key that was not to be had may be had later. Who comes second gives his own back. */
+static int end_key(pthread_key_t *key)
+{
+    static _Atomic(uint64_t) known; /* the key and one */
+    uint64_t found = mh_load_acq(&known), none = 0;
+    if (found == 0) {
+        int rc = -pthread_key_create(key, thread_ends);
+        if (rc < 0) {
+            return rc;
+        }
+        if (mh_cas_acq_rel(&known, &none, (uint64_t) *key + 1)) { /* pairs with the load */
+            return 0;
+        }
+        (void) pthread_key_delete(*key);
+        found = none;
+    }
+    *key = (pthread_key_t) (found - 1);
+    return 0;
+}
+
+int mh_os_thread_call_at_end(void (*call)(void))
+{
+    pthread_key_t key;
+    mh_store_rlx(&end_call, (uintptr_t) call); /* before this thread's own value, which it alone acts on */
+    int rc = end_key(&key);
+    return rc < 0 ? rc : -pthread_setspecific(key, &end_call);
+}
+
+int mh_os_set_cores(int tid, const unsigned long *mask)
+{
+    int saved = errno;
+    return (int) mh__result(syscall(SYS_sched_setaffinity, tid, MH_OS_MOST_CORES / 8, mask), saved);
+}
+
+int mh_os_get_cores(int tid, unsigned long *mask)
+{
+    int saved = errno;
+    return (int) mh__result(syscall(SYS_sched_getaffinity, tid, MH_OS_MOST_CORES / 8, mask), saved);
 }
 
 void mh_os_thread_join(const struct mh_os_thread *thread)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct mh__control; /* core/sync/control.h */
+struct mh_cleanup;  /* manyhands/thread.h */
 
 struct mh__tls {
     uint32_t key; /* who I am in words of this process; 0: not asked yet. Outlives fork(), see ids.c */
@@ -27,6 +28,7 @@ struct mh__tls {
     int64_t slice;                   /* ... and how long the next slice is */
     _Atomic(uint32_t) *section; /* where the sections that it is inside of are counted; core/sync/section.h */
     uint32_t section_depth;
+    struct mh_cleanup *cleanups; /* core/proc/thread_extras.c */
 };
 
 #ifdef MH_SCHED

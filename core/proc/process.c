@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(sizeof(mh_redirect) == 2 * sizeof(int), "a list of them is a list of pairs");
+
 #define NO_PLACE UINT32_MAX
 #define SLICE_MIN_NS 1000000
 #define SLICE_MAX_NS 50000000
@@ -48,13 +50,13 @@ static int settle_place(uint32_t place, int pid)
 
 /* In the forked child. What the run function printed must come out, and atexit handlers are the parent's:
  * flush and go. */
-static _Noreturn void child(mh_process *process, struct proc *p, int lifeline)
+static _Noreturn void child(mh_process *process, struct proc *p, struct mh_os_child *changes)
 {
     mh__tls()->control = NULL; /* this thread's pauser stayed behind in the parent */
     p->pid = mh_os_pid();
     p->pidfd = -1;
     p->start = mh_os_start_time(p->pid);
-    if ((lifeline >= 0 && mh_os_die_with(lifeline) < 0) || settle_place(p->place, p->pid) < 0) {
+    if (mh_os_become(changes) < 0 || settle_place(p->place, p->pid) < 0) {
         mh_os_exit(127);
     }
     mh_store_rel(&p->life, LIFE_STARTED); /* nobody to pair with: the only thread here */
@@ -64,7 +66,7 @@ static _Noreturn void child(mh_process *process, struct proc *p, int lifeline)
     mh_os_exit(code & 0xff);
 }
 
-static int start_function(mh_process *process, struct proc *p, int lifeline)
+static int start_function(mh_process *process, struct proc *p, struct mh_os_child *changes)
 {
     int rc = reserve_place(&p->place);
     if (rc < 0) {
@@ -73,7 +75,7 @@ static int start_function(mh_process *process, struct proc *p, int lifeline)
     (void) fflush(stdout); /* or the child prints it once more */
     int pid = mh_os_fork();
     if (pid == 0) {
-        child(process, p, lifeline);
+        child(process, p, changes);
     }
     if (pid < 0) {
         give_back_place(p->place);
@@ -84,15 +86,13 @@ static int start_function(mh_process *process, struct proc *p, int lifeline)
     return pid;
 }
 
-static int start_program(const mh_process *process, int lifeline)
+static int start_program(const mh_process *process, const struct mh_os_child *changes)
 {
-    if (process->argv == NULL || process->argv[0] == NULL || process->argv[0][0] == '\0') {
-        return -EINVAL;
-    }
     if (process->keep_fd_count > 0 && process->keep_fds == NULL) {
         return -EINVAL;
     }
-    return mh_os_spawn(process->argv, process->envp, process->keep_fds, process->keep_fd_count, lifeline);
+    return mh_os_spawn(&(struct mh_os_spawn){process->argv, process->envp, process->keep_fds,
+                                             process->keep_fd_count, *changes});
 }
 
 static void note_child(struct proc *p, int pid)
@@ -124,6 +124,38 @@ static int begin(struct proc *p)
     return 0;
 }
 
+#define FLAGS (MH_PROCESS_DIE_WITH_PARENT | MH_PROCESS_GROUP | MH_PROCESS_SESSION)
+
+static int check_request(const mh_process *process)
+{
+    if ((process->flags & ~FLAGS) || process->redirect_count > MH_OS_MOST_REDIRECTS ||
+        (process->redirect_count > 0 && process->redirects == NULL)) {
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < process->redirect_count; i++) {
+        if (process->redirects[i].from < 0 || process->redirects[i].to < 0) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int start(mh_process *process, struct proc *p, int lifeline)
+{
+    struct mh_os_child changes = {
+        .cwd = process->cwd,
+        .redirect = process->redirects != NULL ? &process->redirects->from : NULL,
+        .redirect_count = process->redirect_count,
+        .group = process->flags & MH_PROCESS_SESSION ? 2 : (process->flags & MH_PROCESS_GROUP) != 0,
+        .die_with = lifeline,
+    };
+    int rc = process->run != NULL ? start_function(process, p, &changes) : start_program(process, &changes);
+    if (rc > 0 && changes.group == 1) {
+        (void) mh_os_own_group(rc); /* it does so itself, too; whoever comes first */
+    }
+    return rc;
+}
+
 int mh_process_start(mh_process *process)
 {
     struct proc *p = mh__proc(process);
@@ -132,14 +164,12 @@ int mh_process_start(mh_process *process)
     if (rc < 0) {
         return rc;
     }
-    if (process->flags & ~MH_PROCESS_DIE_WITH_PARENT) {
-        rc = -EINVAL;
-    }
+    rc = check_request(process);
     if (rc == 0 && process->flags & MH_PROCESS_DIE_WITH_PARENT) {
         rc = mh__lifeline(&lifeline);
     }
     if (rc == 0) {
-        rc = process->run != NULL ? start_function(process, p, lifeline) : start_program(process, lifeline);
+        rc = start(process, p, lifeline);
     }
     if (lifeline >= 0) {
         mh_os_close(lifeline);

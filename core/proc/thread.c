@@ -12,13 +12,18 @@
 
 #include "core/os/atomic.h"
 #include "core/os/os.h"
+#include "core/proc/thread.h"
 #include "core/sync/control.h"
 #include "core/sync/wait.h"
 
-/* life: NEW -> STARTING -> STARTED, STARTING -> NEW where the start failed; NEW -> ADOPTED. */
-enum { LIFE_NEW, LIFE_STARTING, LIFE_STARTED, LIFE_ADOPTED };
-/* joined: NOT_YET -> JOINING -> GONE. One joins it in the system, the others wait for that one. */
-enum { NOT_YET, JOINING, GONE };
+/* life: NEW -> STARTING -> STARTED, STARTING -> NEW where the start failed; NEW -> ADOPTED. STARTING -> AWAITED -> STARTED
+ * where the thread itself waits for the starter to let go of the struct. */
+enum { LIFE_NEW, LIFE_STARTING, LIFE_AWAITED, LIFE_STARTED, LIFE_ADOPTED };
+/* joined: NOT_YET -> JOINING -> GONE. One joins it in the system, the others wait for that one. NOT_YET -> DETACHED. */
+enum { NOT_YET, JOINING, GONE, DETACHED };
+/* fate: the thread touches the struct no more / nobody will join it. Whoever sets the second releases it. */
+#define FATE_ENDED 1u
+#define FATE_DETACHED 2u
 /* tid: 0 -> id, or 0 -> ID_AWAITED -> id. */
 #define ID_AWAITED UINT32_MAX
 
@@ -27,6 +32,7 @@ struct own {
     _Atomic(uint32_t) life;
     _Atomic(uint32_t) tid;
     _Atomic(uint32_t) joined;
+    _Atomic(uint32_t) fate;
     int code;
     int pid; /* the process that it lives in */
     int64_t cpu;
@@ -110,6 +116,24 @@ static void leave(void *argument)
     mh__control_finish(&t->control);
 }
 
+static void set_fate(mh_thread *thread, struct own *t, uint32_t mine)
+{
+    uint32_t both = FATE_ENDED | FATE_DETACHED;
+    void (*release)(mh_thread *self) = thread->release;
+    /* acq_rel: whoever comes second sees all that the first did, and may free it */
+    if ((mh_or_acq_rel(&t->fate, mine) | mine) == both && release != NULL) {
+        release(thread);
+    }
+}
+
+static void end_started(void *argument)
+{
+    struct own *t = argument;
+    mh__run_cleanups();
+    leave(t);
+    set_fate(t->thread, t, FATE_ENDED); /* last: the struct may be gone after this */
+}
+
 static void live(void *argument)
 {
     struct own *t = argument;
@@ -143,10 +167,13 @@ int mh_thread_start(mh_thread *thread)
         return rc;
     }
     if (rc == 0) {
-        t->system = (struct mh_os_thread){.run = live, .end = leave, .argument = t};
+        t->system = (struct mh_os_thread){.run = live, .end = end_started, .argument = t};
         rc = mh_os_thread_start(&t->system, thread->stack_size, (thread->flags & MH_QUIET) != 0);
     }
-    mh_store_rel(&t->life, rc == 0 ? LIFE_STARTED : LIFE_NEW); /* pairs with check() */
+    /* pairs with check(); the struct may be gone after it */
+    if (mh_xchg_acq_rel(&t->life, rc == 0 ? LIFE_STARTED : LIFE_NEW) == LIFE_AWAITED) {
+        mh_wake(&t->life, INT32_MAX, MH_PRIVATE);
+    }
     return rc;
 }
 
@@ -204,11 +231,47 @@ int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel)
     if (is_self(t)) {
         return -EDEADLK;
     }
+    if (mh_load_acq(&t->joined) == DETACHED) { /* nothing to pair with: a wrong use, told where it is seen */
+        return MH_E_STATE;
+    }
     rc = mh__control_await_finish(&t->control, deadline, cancel);
     if (rc == 0 && mh_load_acq(&t->life) == LIFE_STARTED) {
         bury(t);
     }
     return rc;
+}
+
+/* For the thread itself: its starter has stored all that it stores. */
+static void await_starter(struct own *t)
+{
+    for (;;) {
+        uint32_t life = mh_load_acq(&t->life); /* pairs with start */
+        if (life >= LIFE_STARTED) {
+            return;
+        }
+        if (life == LIFE_AWAITED || mh_cas_acq_rel(&t->life, &life, LIFE_AWAITED)) {
+            (void) mh__wait(&t->life, LIFE_AWAITED, MH_FOREVER, NULL, MH_PRIVATE | MH__SECTION);
+        }
+    }
+}
+
+int mh_thread_detach(mh_thread *thread)
+{
+    struct own *t = own(thread);
+    uint32_t joined = NOT_YET;
+    if (is_self(t)) {
+        await_starter(t);
+    }
+    int rc = check(t);
+    if (rc < 0) {
+        return rc;
+    }
+    if (mh_load_acq(&t->life) != LIFE_STARTED || !mh_cas_acq(&t->joined, &joined, DETACHED)) {
+        return MH_E_STATE;
+    }
+    mh_os_thread_detach(&t->system);
+    set_fate(thread, t, FATE_DETACHED);
+    return 0;
 }
 
 /* ---- pause, resume, terminate ---- */

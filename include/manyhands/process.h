@@ -20,6 +20,13 @@
 MH_BEGIN_DECLS
 
 #define MH_PROCESS_DIE_WITH_PARENT 1u /* SIGKILL when the parent process ends, however it ends */
+#define MH_PROCESS_GROUP 2u           /* it leads a process group of its own: see mh_process_signal_group() */
+#define MH_PROCESS_SESSION 4u         /* a session of its own, without a terminal, and so a group, too */
+
+/* In the child `to` is what `from` is here; all of a list are meant at once, so that two can be exchanged. */
+typedef struct mh_redirect {
+    int from, to;
+} mh_redirect;
 
 /* All-zero but for `run` or `argv` is a new process. */
 typedef struct mh_process mh_process;
@@ -29,6 +36,9 @@ struct mh_process {
     char *const *envp;   /* NULL: the caller's */
     const int *keep_fds; /* descriptors that the program inherits under the same number, beside 0 1 2 */
     size_t keep_fd_count;
+    const mh_redirect *redirects; /* descriptors under other numbers, for both kinds: {fd, 1} is its stdout */
+    size_t redirect_count;        /* up to 64 */
+    const char *cwd;              /* NULL, or the directory that it starts in */
     unsigned flags;
     uintptr_t opaque[24]; /* private */
 };
@@ -36,7 +46,8 @@ struct mh_process {
 /* Start it. `run`: fork; the child has a copy of this process's memory, one thread (the calling one, no
  * longer an mh_thread), a place in the arena, and ends with the value of run (its low 8 bits) after
  * flushing stdout and stderr, without atexit handlers. stdout is flushed before the fork. `argv`: fork and
- * exec; signals are at their defaults. 0; -EINVAL (neither run nor argv, unknown flags); MH_E_STATE
+ * exec; signals are at their defaults. A `run` whose redirects, directory or group cannot be had ends with 127; a
+ * program is not started then. 0; -EINVAL (neither run nor argv, unknown flags, a descriptor that is none); MH_E_STATE
  * (started before); what fork or exec said (-EAGAIN, -ENOMEM, -ENOENT, -EACCES ...) or the arena (-EAGAIN:
  * no place left): then it may be started again.
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits: for exec to begin | cancellation: no | allocs:
@@ -85,6 +96,23 @@ MH_API int mh_process_resume(mh_process *process);
  * with a dead owner */
 MH_API int mh_process_terminate(mh_process *process);
 MH_API int mh_process_kill(mh_process *process);
+
+/* Send it a signal, or its group (MH_PROCESS_GROUP, MH_PROCESS_SESSION; all that it started, unless they left the group, also
+ * after its own end). 0: nothing but a test whether there is anybody. 0; -ESRCH (it has ended; nobody is left in the
+ * group; or the leader has, on Linux before 6.9; a child with a session of its own that has not run yet); -EINVAL (no such signal; it leads no group); -EPERM; MH_E_STATE (never
+ * started); -ECHILD. A SIGSTOP of your own may stop it inside a shared section, which mh_process_pause() does not.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: others find locks with a dead
+ * owner */
+MH_API int mh_process_signal(mh_process *process, int signal);
+MH_API int mh_process_signal_group(mh_process *process, int signal);
+
+/* Wait until one of several has ended, and collect its status: a death watch for a supervisor. *which is its index: the
+ * first in the list where more than one has. Leave it out of the next list. 0; -ETIMEDOUT, -ECANCELED, -EINTR; -EINVAL (no
+ * processes); MH_E_STATE, -ECHILD: one of them cannot be waited for; -EMFILE, -ENOMEM.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: a descriptor for as long as it
+ * waits | death: 0 */
+MH_API int mh_process_join_any(mh_process *const *processes, size_t count, mh_deadline deadline,
+                               mh_cancel *cancel, size_t *which);
 
 /* What it is at this instant; MH_FINISHED also where somebody else took its status.
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */

@@ -36,15 +36,17 @@ enum mh_state { MH_NEW, MH_RUNNING, MH_PAUSING, MH_PAUSED, MH_TERMINATING, MH_FI
 /* The thread takes no signals: they go to others of the process. */
 #define MH_QUIET 1u
 
-/* All-zero but for `run` is a new thread. It stays where it is, and alive, until it is joined (or
- * disowned). */
+/* All-zero but for `run` is a new thread. It stays where it is, and alive, until it is joined (or disowned; or, where
+ * it was detached, released). */
 typedef struct mh_thread mh_thread;
 struct mh_thread {
     int (*run)(mh_thread *self); /* set by the user; its value is the exit code */
     const char *name;            /* NULL or up to 15 bytes that the system shows */
     size_t stack_size;           /* 0: the system's */
     unsigned flags;              /* 0 or MH_QUIET */
-    uintptr_t opaque[24];        /* private */
+    /* NULL, or what is called as the very last for a thread that was detached, and may free the struct */
+    void (*release)(mh_thread *self);
+    uintptr_t opaque[24]; /* private */
 };
 
 /* Start a thread that calls `thread->run(thread)`. 0; -EINVAL (no run, a flag that is none, or a stack size that the
@@ -65,12 +67,21 @@ MH_API void mh_thread_disown(mh_thread *thread);
 
 /* Wait until it has ended and is gone. 0 (also for every later call); -ETIMEDOUT, -ECANCELED, -EINTR: it
  * goes on, join again; -EDEADLK (the calling thread itself); MH_E_STATE (never started); MH_E_LOST (it
- * lived in the process that forked this one). A paused thread does not end: resume or terminate it. The
+ * lived in the process that forked this one; it was detached: MH_E_STATE). A paused thread does not end: resume or terminate it. The
  * destructors of thread-specific data run after `run`, and are waited for beyond the deadline. A thread
  * that is never joined keeps its stack.
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits | cancellation: yes | allocs: none | death:
  * nothing shared */
 MH_API int mh_thread_join(mh_thread *thread, mh_deadline deadline, mh_cancel *cancel);
+
+/* Nobody will join it: when it has ended the system takes its stack back, and `release` is called, where there is one, by
+ * the thread itself as the last that it does, or by this call where it has ended already. From then on the struct is the
+ * caller's again, who therefore learns of the end by `release` or by means of his own, and asks nothing of the thread after
+ * it. 0; MH_E_STATE (never started, adopted, being joined or joined, detached before); MH_E_LOST. A thread may detach
+ * itself.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits: only itself, for its starter | cancellation: no | allocs: none |
+ * death: nothing shared */
+MH_API int mh_thread_detach(mh_thread *thread);
 
 /* Ask it to park, and wait until it is parked: at mh_checkpoint() or inside a wait of manyhands, from which
  * it does not return before it is resumed. A thread that sleeps in such a wait already counts as parked at
@@ -119,6 +130,30 @@ MH_API int mh_thread_cpu_time(const mh_thread *thread, int64_t *ns);
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | waits: only for a thread just started to run its first
  * instructions | cancellation: no | allocs: none | death: nothing shared */
 MH_API int mh_thread_id(const mh_thread *thread);
+
+/* Where it may run: numbers of processors. Set: 0; -EINVAL (none of them is there, or one is no number of a processor); MH_E_STATE
+ * (not started, or ended). Get: how many there are, of which the first `room` are written to `cores`; MH_E_STATE. NULL is
+ * the calling thread, whoever made it. A new thread begins where its starter may run.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death: nothing shared */
+MH_API int mh_thread_set_cores(mh_thread *thread, const int *cores, size_t count);
+MH_API int mh_thread_cores(const mh_thread *thread, int *cores, size_t room);
+
+/* What is to be done when a thread ends, for what it has of its own. All-zero but for `run`; lies where the thread can reach
+ * it until then, and `run` may free it. */
+typedef struct mh_cleanup mh_cleanup;
+struct mh_cleanup {
+    void (*run)(mh_cleanup *cleanup); /* set by the user; on the thread that ends */
+    mh_cleanup *next;                 /* private */
+};
+
+/* Have it done when the calling thread ends, the last given first: after `run` has returned (or pthread_exit()) and before
+ * the thread is FINISHED; in threads that were made elsewhere when the system ends them, but not where main() returns or
+ * the process exits. One that is given meanwhile is done as well. Not: take it back. 0; -EINVAL (no `run`), -EAGAIN,
+ * -ENOMEM; -ENOENT (the calling thread has not given it, or it is done). A forked child has those of the thread that forked.
+ * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none of ours | death: nothing
+ * shared */
+MH_API int mh_thread_at_end(mh_cleanup *cleanup);
+MH_API int mh_thread_not_at_end(mh_cleanup *cleanup);
 
 /* The calling thread; NULL where it is neither started nor adopted here.
  * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */

@@ -93,6 +93,8 @@ int mh_fault_syscall(long number, ...)
         return mh_fault("futex_waitv", EINTR);
     case SYS_process_vm_readv:
         return mh_fault("process_vm_readv", EPERM);
+    case SYS_sched_setaffinity:
+        return mh_fault("sched_setaffinity", EINVAL);
     case SYS_sched_getaffinity:
         return mh_fault("sched_getaffinity", EINVAL);
     default: /* those that cannot fail */

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -44,6 +45,10 @@ int mh_fault_munmap(void *address, size_t size);
 #define opendir(path) (mh_fault("opendir", EMFILE) ? NULL : opendir(path))
 #define fork() (mh_fault("fork", EAGAIN) ? -1 : fork())
 #define eventfd(value, flags) (mh_fault("eventfd", EMFILE) ? -1 : eventfd(value, flags))
+#define epoll_create1(flags) (mh_fault("epoll_create1", EMFILE) ? -1 : epoll_create1(flags))
+#define epoll_ctl(...) (mh_fault("epoll_ctl", ENOMEM) ? -1 : epoll_ctl(__VA_ARGS__))
+#define dup2(from, to) (mh_fault("dup2", EINTR) ? -1 : dup2(from, to))
+#define chdir(path) (mh_fault("chdir", EACCES) ? -1 : chdir(path))
 #define pipe2(fds, flags) (mh_fault("pipe2", EMFILE) ? -1 : pipe2(fds, flags))
 #define socketpair(...) (mh_fault("socketpair", EMFILE) ? -1 : socketpair(__VA_ARGS__))
 #define ftruncate(fd, size) (mh_fault("ftruncate", ENOSPC) ? -1 : ftruncate(fd, size))
@@ -57,6 +62,10 @@ int mh_fault_munmap(void *address, size_t size);
 #define waitid(...) (mh_fault("waitid", EINTR) ? -1 : waitid(__VA_ARGS__))
 /* These return the error. */
 #define pthread_create(...) (mh_fault("pthread_create", EAGAIN) ? EAGAIN : pthread_create(__VA_ARGS__))
+#define pthread_key_create(...) \
+    (mh_fault("pthread_key_create", EAGAIN) ? EAGAIN : pthread_key_create(__VA_ARGS__))
+#define pthread_setspecific(...) \
+    (mh_fault("pthread_setspecific", ENOMEM) ? ENOMEM : pthread_setspecific(__VA_ARGS__))
 #define pthread_atfork(...) (mh_fault("pthread_atfork", ENOMEM) ? ENOMEM : pthread_atfork(__VA_ARGS__))
 #define pthread_attr_init(attr) (mh_fault("pthread_attr_init", ENOMEM) ? ENOMEM : pthread_attr_init(attr))
 #endif

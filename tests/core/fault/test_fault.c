@@ -242,6 +242,30 @@ static int count(mh_thread *self)
     return 7;
 }
 
+struct once {
+    mh_cleanup cleanup;
+    int done;
+};
+
+static void note_end(mh_cleanup *cleanup)
+{
+    ((struct once *) cleanup)->done = 1;
+}
+
+static int cleanups(void)
+{
+    struct once once = {.cleanup.run = note_end};
+    int core = -1, rc = mh_thread_at_end(&once.cleanup);
+    if (rc == 0) {
+        CHECK_EQ(mh_thread_not_at_end(&once.cleanup), 0);
+        rc = mh_thread_cores(NULL, &core, 1);
+    }
+    if (rc > 0) {
+        rc = mh_thread_set_cores(NULL, &core, 1);
+    }
+    return rc;
+}
+
 static int threads(void)
 {
     struct counter counter = {.thread = {.run = count, .name = "counts", .flags = MH_QUIET}};
@@ -409,9 +433,22 @@ static int forked(void)
 static int programs(void)
 {
     static char *const argv[] = {"sh", "-c", "exit 5", NULL};
-    mh_process process = {.argv = argv, .flags = MH_PROCESS_DIE_WITH_PARENT};
+    static const mh_redirect redirects[] = {{2, 7}, {0, 8}};
+    mh_process process = {.argv = argv,
+                          .flags = MH_PROCESS_DIE_WITH_PARENT | MH_PROCESS_GROUP,
+                          .redirects = redirects,
+                          .redirect_count = 2,
+                          .cwd = "/"};
+    mh_process *all[] = {&process};
+    size_t which = 9;
     int rc = mh_process_start(&process);
-    return rc < 0 ? rc : finish(&process, 5);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = mh_process_join_any(all, 1, mh_in_ms(10000), NULL, &which);
+    CHECK(rc < 0 || which == 0);
+    (void) finish(&process, 5);
+    return rc;
 }
 
 static int sleep_long(mh_process *self)
@@ -502,6 +539,10 @@ TEST_LIMIT(a_block, 120)
 TEST_LIMIT(a_thread, 120)
 {
     inject_sweep(threads);
+}
+TEST_LIMIT(a_clean_up, 120)
+{
+    inject_sweep(cleanups);
 }
 TEST_LIMIT(a_wait, 120)
 {
