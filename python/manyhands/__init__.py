@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from manyhands._impl.observe import observe
     from manyhands.advise import compare
     from manyhands.futures import WorkerDiedError
+    from manyhands.futures._kinds import Executor
+    from manyhands.futures._kinds import parallel_map as map
 
 __version__ = "0.1.0"
 
@@ -42,6 +44,7 @@ __all__ = [
     "DeadlockError",
     "DeadlockWarning",
     "Error",
+    "Executor",
     "OwnerDiedError",
     "RemoteError",
     "ThreadExit",
@@ -52,6 +55,7 @@ __all__ = [
     "dump",
     "install",
     "installed",
+    "map",
     "observe",
     "shield",
     "uninstall",
@@ -60,6 +64,7 @@ __all__ = [
 # Imported on first use, so that `import manyhands` costs next to nothing.
 _LAZY = {
     "CancelToken": "manyhands._impl",
+    "Executor": "manyhands.futures._kinds",
     "WorkerDiedError": "manyhands.futures",
     "checkpoint": "manyhands._impl",
     "compare": "manyhands.advise",
@@ -78,6 +83,9 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value
+        return value
+    if name == "map":
+        value = globals()["map"] = importlib.import_module("manyhands.futures._kinds").parallel_map
         return value
     if name in ("threading", "queue", "multiprocessing", "futures", "shared"):
         return importlib.import_module(f"manyhands.{name}")

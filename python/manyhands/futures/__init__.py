@@ -1,5 +1,7 @@
 """Drop-in for the standard library's ``concurrent.futures``, and the executor above its kinds."""
 
+from typing import Any
+
 from manyhands._facade import facade, stdlib_of
 
 _std = stdlib_of("concurrent.futures")
@@ -7,11 +9,15 @@ _std = stdlib_of("concurrent.futures")
 from manyhands._impl import available, strict  # noqa: E402
 from manyhands.futures._errors import WorkerDiedError as WorkerDiedError  # noqa: E402
 
+ThreadPoolExecutor: Any
 if available and strict:
     from manyhands.futures._thread import StrictThreadPoolExecutor as ThreadPoolExecutor
 elif available:
     # Strict compatibility asks for an executor that refuses all work after one death: the standard library's.
+    from manyhands.futures._interpreter import InterpreterPoolExecutor
     from manyhands.futures._process import ProcessPoolExecutor
-    from manyhands.futures._thread import ThreadPoolExecutor as ThreadPoolExecutor  # type: ignore[assignment]
+    from manyhands.futures._thread import ThreadPoolExecutor
 
-facade(__name__, _std, extra=("WorkerDiedError",))
+facade(
+    __name__, _std, extra=("WorkerDiedError",) if strict else ("InterpreterPoolExecutor", "WorkerDiedError")
+)

@@ -43,7 +43,7 @@ class Engine:
     # ---- the subclass brings these
 
     def dispatch(self, future: Future) -> None:
-        """Have it run. Raises nothing; called without the lock for a repeated run."""
+        """Have it run. Raises nothing; called under the lock, for a repeated run."""
         raise NotImplementedError
 
     def end(self, future: Future, error: BaseException | None) -> None:
@@ -135,8 +135,8 @@ class Engine:
                 if not future.done():
                     self.fail(future, self.broken() if self.broken_by is not None else _base.CancelledError())
                 self.after_return()
-                return
-        self.dispatch(future)
+            else:
+                self.dispatch(future)
 
     def after_return(self) -> None:
         """A task that was to be run again will not be."""

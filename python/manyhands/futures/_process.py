@@ -26,7 +26,7 @@ _std: Any = stdlib_of("concurrent.futures.process")
 _base: Any = stdlib_of("concurrent.futures._base")
 _threading: Any = stdlib_of("threading")
 
-__all__ = ["ProcessEngine", "ProcessPoolExecutor"]
+__all__ = ["ProcessEngine", "ProcessPoolExecutor", "process_context"]
 
 AHEAD_LEAST, AHEAD_MOST = 1, 64  # tasks per worker that are in the channel or with it, beyond the one it runs
 AHEAD_SECONDS = 0.002
@@ -164,6 +164,8 @@ class ProcessEngine(Engine):
     def dispatch(self, future: Future) -> None:
         with self.lock:
             self._take(future, future._call)
+            if self.closing:  # and it may have failed at once
+                self.crew.tell(_crew.KICK)
 
     def _named(self, function: Any) -> Any:
         """The function as it travels, remembered for the functions of late."""
@@ -258,7 +260,7 @@ class ProcessEngine(Engine):
         self._measure()
         with self.lock:
             self.feed()
-            if self.closing and not self.waiting and not self.returning:
+            if self.closing and not self.unsettled:
                 self.crew.closing = True
 
     def _measure(self) -> None:
@@ -376,7 +378,7 @@ class ProcessPoolExecutor(OverEngine, _std.ProcessPoolExecutor):  # type: ignore
         check_more(
             idle_timeout=idle_timeout, max_age=max_age, max_memory=max_memory, inner_threads=inner_threads
         )
-        self._mp_context = _context(mp_context, max_tasks_per_child)
+        self._mp_context = process_context(mp_context, max_tasks_per_child)
         self._max_workers = max_workers
         self._attach(
             ProcessEngine(
@@ -416,7 +418,7 @@ class ProcessPoolExecutor(OverEngine, _std.ProcessPoolExecutor):  # type: ignore
         self._engine.stop(operation)
 
 
-def _context(given: Any, most: int | None) -> Any:
+def process_context(given: Any, most: int | None) -> Any:
     """A context of ours for the start method of `given`."""
     from manyhands.multiprocessing._contexts import _default_context as ours
 

@@ -4,7 +4,9 @@ last words, and tasks that can be ended or revoked."""
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,6 +34,9 @@ def death(process: Any, paper: worker.Paper | None) -> WorkerDiedError:
     error.pid, error.exitcode, error.cause = process.pid, code, _crew.cause_of(process)
     with contextlib.suppress(OSError, AttributeError):
         error.last_words = paper.read()  # type: ignore[union-attr]
+    crash = error.last_words.find("Fatal Python error")
+    if crash >= 0 and faulthandler.is_enabled() and sys.stderr is not None:
+        print(error.last_words[crash:], file=sys.stderr, flush=True)
     return error
 
 

@@ -8,7 +8,6 @@ instant in which the task in hand began, CLOCK_MONOTONIC in nanoseconds, is how 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import signal
 import sys
@@ -32,7 +31,8 @@ REVOKED = 32  # numbers that can be revoked at a time
 HELD_BIT = 1 << 32
 ASKED, READY, BEGAN, WAITED, WORKED, MOVED, TASKS = range(7)
 ROW = 8
-LAST_WORDS = 4096
+LAST_WORDS = 4096  # characters
+CRASH, CRASH_LINES = "Fatal Python error", 24  # by faulthandler, which shows the deepest frames first
 LOOK_FOR_PARENT = 0.5  # seconds between two looks
 
 
@@ -65,8 +65,9 @@ class Paper:
     def read(self) -> str:
         """The end of what was said."""
         size = os.fstat(self.fd).st_size
-        data = os.pread(self.fd, LAST_WORDS, max(0, size - LAST_WORDS))
-        return data.decode("utf-8", "replace").strip("\0 \n")
+        data = os.pread(self.fd, 8 * LAST_WORDS, max(0, size - 8 * LAST_WORDS))
+        said, crash, stacks = data.decode("utf-8", "replace").strip("\0 \n").partition(CRASH)
+        return said[-LAST_WORDS:] + crash + "\n".join(stacks.splitlines()[:CRASH_LINES])
 
     def close(self) -> None:
         """Once."""
@@ -131,10 +132,11 @@ def work(setup: Setup, place: int, paper: Paper | None) -> None:
 
 
 def _listen(paper: Paper) -> None:
+    import faulthandler  # refused by interpreters beside the main one, which import this module as well
+
     if sys.stderr is not None:
         sys.stderr = _Remembering(sys.stderr, paper)
-    if not faulthandler.is_enabled():
-        faulthandler.enable(paper.fd)
+    faulthandler.enable(paper.fd)  # where it was enabled before, the parent prints what it says
 
 
 class _Worker(base._Worker):

@@ -1,0 +1,112 @@
+"""What runs inside an interpreter of `InterpreterPoolExecutor`: one step per task, and the thread that ends tasks."""
+
+from __future__ import annotations
+
+import ctypes
+import pickle
+import sys
+import threading
+import types
+from typing import Any
+
+from manyhands._impl import core, messages
+from manyhands.errors import ThreadExit
+from manyhands.multiprocessing import _crew_worker as base
+
+__all__ = ["Worker"]
+
+
+def _box(handle: tuple[Any, ...]) -> Any:
+    box = core.MessageQueue.__new__(core.MessageQueue)
+    box._attach(*handle)
+    return box
+
+
+class _Main(types.ModuleType):
+    """Stands for the script as `__main__`, which is run once something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        path = self.__dict__.pop("_path", None)
+        if path is None:
+            raise AttributeError(f"the script has no {name!r} where its name is '__mp_main__'")
+        import runpy
+
+        self.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
+        sys.modules["__mp_main__"] = self
+        return self.__dict__[name] if name in self.__dict__ else self.__getattr__(name)
+
+
+class Worker:
+    """The interpreter's side of a worker."""
+
+    def __init__(self, handles: list[tuple[Any, ...]], main: str | None) -> None:
+        self.tasks, self.results, self.ends = map(_box, handles)
+        self.functions: dict[bytes, Any] = {}
+        self.thread = threading.get_ident()
+        self.busy = False
+        self.lock = threading.Lock()
+        if main is not None:
+            stand_in = _Main("__main__")
+            stand_in.__dict__.update(_path=main, __file__=main, _w=self)
+            sys.modules["__main__"].__dict__.setdefault("_w", self)
+            self.keep = sys.modules["__main__"]
+            sys.modules["__main__"] = stand_in
+        self.ender = threading.Thread(target=self._end_tasks)
+        self.ender.start()
+
+    def _end_tasks(self) -> None:
+        while self.ends.get():
+            with self.lock:
+                if self.busy:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                        ctypes.c_ulong(self.thread), ctypes.py_object(ThreadExit)
+                    )
+
+    def step(self) -> None:
+        """Take a task, run it, put the result."""
+        result = self._run(self.tasks.get(False))
+        try:
+            self.results.put(result)
+        except Exception as error:
+            self.results.put(base.describe(0, base.RAISED, error))
+
+    def _run(self, task: Any) -> tuple[Any, ...]:
+        try:
+            if task[0] is None:
+                task = messages.loads(*task[1:])
+            function = task[0]
+            if type(function) is bytes:
+                function = self._function(function)
+            value = self._call(function, task)
+        except BaseException as error:
+            return base.describe(0, base.RAISED, error)
+        if type(value) in base.PLAIN:
+            return 0, base.VALUE, value
+        try:
+            data, buffers = messages.dumps(value)
+        except BaseException as error:
+            return base.describe(0, base.RAISED, error)
+        return (0, base.PICKLED, data, buffers) if buffers else (0, base.PICKLED, data)
+
+    def _call(self, function: Any, task: Any) -> Any:
+        # Between the two marks alone an exception may come from the other thread.
+        with self.lock:
+            self.busy = True
+        try:
+            return function(*task[1]) if len(task) == 2 else function(*task[1], **task[2])
+        finally:
+            with self.lock:
+                self.busy = False
+
+    def _function(self, name: bytes) -> Any:
+        try:
+            return self.functions[name]
+        except KeyError:
+            function = self.functions[name] = pickle.loads(name)
+            return function
+
+    def shut(self) -> None:
+        """Before the interpreter is destroyed."""
+        self.ender.join()
