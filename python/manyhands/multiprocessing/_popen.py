@@ -6,9 +6,11 @@ These classes are not put in the place of the standard library's, which build on
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
-import linecache
+import io
 import os
+import select
 import signal
 import sys
 import time
@@ -20,6 +22,8 @@ from manyhands._impl.by_value import without_false_main
 
 _process = stdlib_of("multiprocessing.process")
 _util = stdlib_of("multiprocessing.util")
+_context = stdlib_of("multiprocessing.context")
+_reduction = stdlib_of("multiprocessing.reduction")
 _popen_fork = stdlib_of("multiprocessing.popen_fork")
 wait = stdlib_of("multiprocessing.connection").wait
 
@@ -52,6 +56,8 @@ class _Ended:
 
 def _guide() -> str:
     """What to tell a script that starts processes while a child imports it: what to change, by its own line."""
+    import linecache
+
     frame: Any = sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__") not in ("__main__", "__mp_main__"):
         frame = frame.f_back
@@ -141,7 +147,8 @@ class Launch:
         if self.returncode is None and self.control is not None and os.getpid() == self._starter:
             # The core looks first: once the status is taken, the CPU time is gone.
             ended = self.control.join(0 if flag == os.WNOHANG else None)
-        super().poll(flag)  # type: ignore[misc]
+        if self.returncode is None:
+            self._take(flag)
         if ended and self.returncode is None and self._status_is_lost():
             self.returncode = 255  # as the standard library says where a fork server took it into its grave
         place = self._manyhands_place
@@ -149,6 +156,9 @@ class Launch:
             self._manyhands_place = None
             core.arena_unreserve(place)
         return self.returncode
+
+    def _take(self, flag: int) -> None:
+        super().poll(flag)  # type: ignore[misc]
 
     def _status_is_lost(self) -> bool:
         """Did somebody else take it (a waitpid elsewhere, SIGCHLD ignored)?"""
@@ -250,6 +260,85 @@ def _forked() -> int:
         intent.preserve_fd = False
 
 
+class ServerLaunch(Launch):
+    """By our fork server, which also tells what the child has used."""
+
+    _fds: list[int]
+    cpu_time: float | None = None  # once it has ended
+
+    def _begin(self, process_obj: Any) -> None:
+        from manyhands.multiprocessing import _forkserver
+
+        data = self._for_child(process_obj)
+        if not self._ask(data) and not self._ask(data):
+            raise EOFError("the fork server has died")
+        self.pid = _forkserver.STARTED.unpack(self._first)[0]
+        if self.pid < 0:
+            self.finalizer()
+            raise OSError(-self.pid, os.strerror(-self.pid))
+
+    def _ask(self, data: Any) -> bool:
+        """Ask for a child. False: the server died before it made one; another may be asked."""
+        from manyhands.multiprocessing import _forkserver
+
+        self.sentinel, write = _forkserver.connect_to_new_process(self._fds)
+        # A copy of where it reads from tells the child when this process ends.
+        kept = os.dup(write)
+        self.finalizer = _util.Finalize(self, _util.close_fds, (self.sentinel, kept))
+        with contextlib.suppress(BrokenPipeError), open(write, "wb") as file:  # why not comes below
+            file.write(data)
+        try:
+            self._first = self._told(_forkserver.STARTED.size)
+            return True
+        except EOFError:
+            nobody_reads = _is_read_by_nobody(kept)
+            self.finalizer()
+            if not nobody_reads:
+                raise  # it may have made one
+            return False
+
+    def _for_child(self, process_obj: Any) -> Any:
+        data = io.BytesIO()
+        _context.set_spawning_popen(self)
+        try:
+            _reduction.dump(_spawn().get_preparation_data(process_obj._name), data)
+            _reduction.dump(process_obj, data)
+        finally:
+            _context.set_spawning_popen(None)
+        return data.getbuffer()
+
+    def _told(self, size: int) -> bytes:
+        """So many bytes from the server. EOFError where it is gone."""
+        told = b""
+        while len(told) < size:
+            more = os.read(self.sentinel, size - len(told))
+            if not more:
+                raise EOFError("the fork server has died")
+            told += more
+        return told
+
+    def _take(self, flag: int) -> None:
+        if not wait([self.sentinel], 0 if flag == os.WNOHANG else None):
+            return
+        from manyhands.multiprocessing import _forkserver
+
+        try:
+            self.returncode, self.cpu_time = _forkserver.ENDED.unpack(self._told(_forkserver.ENDED.size))
+        except (OSError, EOFError):
+            self.returncode = 255  # the server died before the child
+
+
+def _is_read_by_nobody(fd: int) -> bool:
+    """Is the other end of that pipe closed, or within a second? The dead server's copies go one after the other."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(1000))
+
+
+def _spawn() -> Any:
+    return stdlib_of("multiprocessing.spawn")
+
+
 _made: dict[str, Any] = {}
 
 
@@ -260,7 +349,7 @@ def popen(method: str) -> Any:
             method
         ]
         std = stdlib_of(f"multiprocessing.{module}").Popen
-        launch = ForkLaunch if method == "fork" else Launch
+        launch = {"fork": ForkLaunch, "spawn": Launch, "forkserver": ServerLaunch}[method]
         _made[method] = type(
             "Popen", (launch, std), {"__module__": __name__, "__doc__": "One started child."}
         )

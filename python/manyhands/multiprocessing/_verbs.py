@@ -171,7 +171,8 @@ class Verbs:
         """Processor seconds, user and system, that the process has used."""
         if self._popen is None and self._is_this():
             return time.process_time()
-        return float(self._control().cpu_time())
+        told: float | None = getattr(self._popen, "cpu_time", None)
+        return float(self._control().cpu_time()) if told is None else told
 
     @property
     def memory(self) -> int:

@@ -1,5 +1,18 @@
-"""The standard library's ``multiprocessing.forkserver``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.forkserver``; ours is in ``_forkserver``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.forkserver")
+_std = stdlib_of("multiprocessing.forkserver")
+
+if available:
+    from manyhands.multiprocessing._forkserver import (
+        ForkServer,
+        connect_to_new_process,
+        ensure_running,
+        get_inherited_fds,
+        main,
+    )
+    from manyhands.multiprocessing._forkserver import server as _forkserver
+
+facade(__name__, _std)

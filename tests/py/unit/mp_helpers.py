@@ -221,3 +221,21 @@ def start_child(method, pids, options):
 def pass_around(queue):
     while True:
         queue.put(queue.get())
+
+
+def tell_parents(method, results, depth):
+    """Tell who started this process, and the same of a child, and of its child ..."""
+    from manyhands import multiprocessing
+
+    results.put(os.getppid())
+    if depth:
+        process = multiprocessing.get_context(method).Process(
+            target=tell_parents, args=(method, results, depth - 1)
+        )
+        process.start()
+        process.join()
+
+
+def burn(seconds):
+    while time.process_time() < seconds:
+        pass

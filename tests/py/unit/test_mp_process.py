@@ -268,16 +268,11 @@ def pids(fork):
             os.kill(pid, signal.SIGKILL)
 
 
-def parent_for(method):
-    """The class of a process that starts others by `method`."""
-    return mp.get_context("spawn" if method == "forkserver" else "fork").Process
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_child_dies_with_its_parent(pids, method, how):
+def test_a_child_dies_with_its_parent(fork, pids, method, how):
     queue, next_pid = pids
-    parent = parent_for(method)(target=helpers.start_child, args=(method, queue, {"die_with_parent": True}))
+    parent = fork.Process(target=helpers.start_child, args=(method, queue, {"die_with_parent": True}))
     parent.start()
     pid = next_pid()
     os.kill(parent.pid, how)
@@ -286,9 +281,9 @@ def test_a_child_dies_with_its_parent(pids, method, how):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_child_lives_on_where_nothing_was_asked_for(pids, method):
+def test_a_child_lives_on_where_nothing_was_asked_for(fork, pids, method):
     queue, next_pid = pids
-    parent = parent_for(method)(target=helpers.start_child, args=(method, queue, {}))
+    parent = fork.Process(target=helpers.start_child, args=(method, queue, {}))
     parent.start()
     pid = next_pid()
     parent.kill()
@@ -326,9 +321,9 @@ def test_a_daemonic_process_has_no_children_unless_it_was_asked_for(fork, pids):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_daemonic_process_may_have_children_which_die_with_it(pids, method):
+def test_a_daemonic_process_may_have_children_which_die_with_it(fork, pids, method):
     queue, next_pid = pids
-    parent = parent_for(method)(
+    parent = fork.Process(
         target=helpers.start_child, args=(method, queue, {}), daemon=True, allow_children=True
     )
     parent.start()
@@ -390,9 +385,7 @@ def test_a_fork_that_fails_says_which_limit_it_was_and_leaves_nothing(fork, monk
     assert process.exitcode == 0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_without_descriptors_a_start_fails_cleanly(method):
-    context = mp.get_context(method)
+def test_without_descriptors_a_start_fails_cleanly(context):
     with sleeper(context, die_with_parent=True):
         pass
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
