@@ -3,8 +3,15 @@
 What is ours and what still the standard library's: ``python -m manyhands status``.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from manyhands._facade import facade, stdlib_of
 from manyhands._impl import available as _available
+
+if TYPE_CHECKING:
+    from manyhands.multiprocessing._logging import Forwarding
 
 _std = stdlib_of("multiprocessing")
 
@@ -20,4 +27,15 @@ if _available:
         }
     )
 
-facade(__name__, _std, extra=("RWLock",) if _available else ())
+    def forward_logging() -> Forwarding:
+        """From now on, log records of processes that are started here go to the handlers of this process, in one order.
+
+        Until ``stop()`` of what it returns, or the end of its ``with`` block. Children have the levels that the loggers
+        had here when they were started, and no handlers of their own; their children forward to the same place.
+        """
+        from manyhands.multiprocessing import _logging
+
+        return _logging.forward_logging()
+
+
+facade(__name__, _std, extra=("RWLock", "forward_logging") if _available else ())

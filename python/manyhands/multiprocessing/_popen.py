@@ -115,6 +115,8 @@ class Launch:
     def _launch_with_place(self, process_obj: Any) -> None:
         place = core.arena_reserve()
         process_obj._manyhands_place = self._manyhands_place = place
+        forwarding: Any = sys.modules.get("manyhands.multiprocessing._logging")
+        process_obj._manyhands_logging = forwarding and forwarding.current
         try:
             if process_obj._die_with_parent:
                 process_obj._manyhands_lifeline = core.lifeline()

@@ -37,6 +37,7 @@ class Verbs:
     _manyhands_lifeline: int | None = None  # hangs up when the parent ends, if the child is to die then
     _die_with_parent: bool | None = None
     _allow_children = False
+    _manyhands_logging: Any = None  # where its log records go
 
     def __init__(
         self,
@@ -204,6 +205,8 @@ class Verbs:
             core.arena_settle(self._manyhands_place, 0)
         if self._manyhands_lifeline is not None:
             core.die_with(self._manyhands_lifeline)
+        if self._manyhands_logging is not None:
+            self._manyhands_logging.install()
         return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
 
 

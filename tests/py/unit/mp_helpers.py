@@ -1,5 +1,6 @@
 """Functions that run in other processes: under spawn and forkserver they are imported by name."""
 
+import logging
 import os
 import signal
 import sys
@@ -239,3 +240,39 @@ def tell_parents(method, results, depth):
 def burn(seconds):
     while time.process_time() < seconds:
         pass
+
+
+def log_many(name, count):
+    for i in range(count):
+        logging.getLogger("kitchen").info("%s %d", name, i)
+
+
+def log_trouble(name):
+    try:
+        raise_on_purpose()
+    except ValueError:
+        logging.getLogger("kitchen").exception("%s failed", name)
+    logging.getLogger("kitchen").info("%s", name, extra={"lock": threading.Lock()})
+
+
+def log_from_a_child(name, method):
+    from manyhands import multiprocessing
+
+    process = multiprocessing.get_context(method).Process(target=log_many, args=(name, 1))
+    process.start()
+    process.join()
+
+
+def log_silently(name):
+    logging.root.handlers = [logging.NullHandler()]
+    log_many(name, 1)
+
+
+def log_when(event):
+    event.wait(30)
+    log_many("late", 3)
+
+
+def log_for_ever():
+    while True:
+        logging.getLogger("kitchen").info("x" * 1000)
