@@ -29,9 +29,11 @@
 #define TRIP_DEPTH 64
 
 #ifdef Py_GIL_DISABLED
+#define FREE_THREADED 1
 #define LOCK(monitor) PyMutex_Lock(&(monitor)->mutex)
 #define UNLOCK(monitor) PyMutex_Unlock(&(monitor)->mutex)
 #else
+#define FREE_THREADED 0
 #define LOCK(monitor) ((void) (monitor))
 #define UNLOCK(monitor) ((void) (monitor))
 #endif
@@ -61,13 +63,14 @@ static PyMethodDef instruction_method =
 static const struct {
     const char *name;
     PyMethodDef *method;
-    enum { FOR_ALL = 1, FOR_TRIPS = 2, FOR_END = 4 } use;
+    enum { FOR_ALL = 1, FOR_TRIPS = 2, FOR_END = 4, FOR_WALK = FREE_THREADED ? FOR_ALL : 0 } use;
 } table[] = {
     {"PY_START", &call_method, FOR_ALL},
     {"PY_RESUME", &call_method, FOR_ALL | FOR_TRIPS},
     {"PY_RETURN", &event_method, FOR_ALL | FOR_TRIPS},
     {"JUMP", &jump_method, FOR_ALL | FOR_TRIPS},
-    {"PY_YIELD", &event_method, FOR_TRIPS},
+    {"PY_YIELD", &event_method, FOR_TRIPS | FOR_WALK},
+    {"PY_UNWIND", &event_method, FOR_WALK},
     {"CALL", &event_method, FOR_TRIPS},
     {"INSTRUCTION", &instruction_method, FOR_END},
 };
@@ -141,10 +144,15 @@ static bool is_ready(PyObject *self, ext_state *state)
     return monitor->tool > 0;
 }
 
+static unsigned events_on(ext_state *state)
+{
+    return atomic_load_explicit(&state->monitor.events, memory_order_relaxed);
+}
+
 static void set_events(ext_state *state, unsigned events)
 {
-    if (state->monitor.events != events && state->ref[EXT_SET_EVENTS] != NULL) {
-        state->monitor.events = events;
+    if (events_on(state) != events && state->ref[EXT_SET_EVENTS] != NULL) {
+        atomic_store_explicit(&state->monitor.events, events, memory_order_relaxed);
         Py_XDECREF(
             quiet(PyObject_CallFunction(state->ref[EXT_SET_EVENTS], "iI", state->monitor.tool, events)));
     }
@@ -173,8 +181,9 @@ static ext_wire *add_wire(ext_monitor *monitor, PyObject *code)
         monitor->wires = wires;
         monitor->wires_room = room;
     }
-    ext_wire *wire = &monitor->wires[monitor->wires_count++];
+    ext_wire *wire = &monitor->wires[monitor->wires_count];
     *wire = (ext_wire){.code = Py_NewRef(code)};
+    monitor->wires_count++; /* after the rest: a fork may come in between, where there is no GIL */
     return wire;
 }
 
@@ -291,13 +300,12 @@ static void trip(ext_state *state, PyFrameObject *frame)
     Py_XDECREF(frame);
 }
 
-/* The innermost frame of a thread (new reference), or NULL. The GIL keeps it still; without one it must not be walked. */
+/* The innermost frame of a thread (new reference), or NULL. The GIL keeps it and those outside of it still. Without one the
+ * monitor's mutex does, while events are on: _current_frames() stops the world, and no frame is left from then on but by an
+ * event of a hunted thread, which waits for the mutex (FOR_WALK has the ways to leave one that parking has no use for). Frames
+ * of a trace function, which have no events, are the exception. */
 static PyFrameObject *frame_of(ext_state *state, ext_control *control)
 {
-#ifdef Py_GIL_DISABLED
-    (void) state, (void) control;
-    return NULL;
-#else
     unsigned long number = atomic_load_explicit(&control->ident, memory_order_relaxed);
     PyObject *frames = quiet(PyObject_CallNoArgs(state->ref[EXT_CURRENT_FRAMES]));
     PyObject *ident = frames == NULL ? NULL : PyLong_FromUnsignedLong(number);
@@ -306,7 +314,6 @@ static PyFrameObject *frame_of(ext_state *state, ext_control *control)
     Py_XDECREF(ident);
     Py_XDECREF(frames);
     return (PyFrameObject *) frame;
-#endif
 }
 
 /* It was not met in time. Where its frames cannot be walked, events stay on. */
@@ -355,7 +362,7 @@ int ext_monitor_hunt(PyObject *self, ext_control *control)
 static void look_after(ext_state *state)
 {
     unsigned calls = atomic_fetch_add_explicit(&state->monitor.calls, 1, memory_order_relaxed);
-    if (state->monitor.events == 0 && calls % LOOK_EVERY == 0 && ++state->monitor.paid > PAY_AT_MOST) {
+    if (events_on(state) == 0 && calls % LOOK_EVERY == 0 && ++state->monitor.paid > PAY_AT_MOST) {
         LOCK(&state->monitor);
         cut_wires(state, state->monitor.end);
         UNLOCK(&state->monitor);
@@ -383,6 +390,12 @@ void ext_monitor_after_fork(PyObject *module)
 #endif
     while (state->monitor.hunted != NULL) {
         take_off(state, state->monitor.hunted);
+    }
+    if (FREE_THREADED) { /* another thread may have been about to set them: what is noted here need not be so */
+        atomic_store_explicit(&state->monitor.events, ~0u, memory_order_relaxed);
+        for (size_t i = 0; i < state->monitor.wires_count; i++) {
+            state->monitor.wires[i].events = ~0u;
+        }
     }
     if (state->monitor.tool > 0) {
         settle(state);

@@ -20,7 +20,7 @@ typedef struct ext_monitor {
 #endif
     int tool; /* our place among the tools of sys.monitoring; 0: not asked yet, -1: there is none */
     unsigned all, trips, end;   /* events: for all code, for tripwires, for the end */
-    unsigned events;            /* those that are on for all code */
+    atomic_uint events;         /* those that are on for all code; changed under the mutex */
     struct ext_control *hunted; /* list, by `next` */
     atomic_uint calls;          /* of callbacks by threads that are not hunted */
     atomic_uint paid; /* the same since the last hunt, in units of LOOK_EVERY, while only wires are on */
