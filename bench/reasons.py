@@ -3,7 +3,6 @@
 _NOT_YET_DICT = "SharedDict is not built yet"
 _POOL_START = "Pool's own channels and threads, and the start of each process; not profiled"
 _STDLIB_VALUES = "Value and Array are the standard library's ctypes wrappers so far; only their lock is ours"
-_IMPORTS = "a warm, preloaded server is not built yet; not profiled (a guess: our imports in the child)"
 _COLLECTOR = "the standard library's Future and Python on each hop; not profiled"
 _FAST_PEER = (
     "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
@@ -21,8 +20,8 @@ REASONS: dict[str, str] = {
     "mp/value-get": _STDLIB_VALUES,
     "mp/array-item": _STDLIB_VALUES,
     "mp/process-fork": "not profiled: the fork is the standard library's, and a place in the arena comes on top",
-    "mp/process-forkserver": _IMPORTS,
-    "mp/process-spawn": _IMPORTS,
+    "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
+    " docs/design/0021 says why no server hands out children here",
     "future/cycle": "Future is the standard library's so far",
     "mp/queue-int": "near its goal: above it when run alone, below it in some whole runs; not understood",
     "pool/threads-submit": _COLLECTOR,

@@ -17,6 +17,12 @@ from bench.runner import GOALS, Result
 __all__ = ["check", "show", "write"]
 
 
+def _amount(r: Result, amount: float) -> str:
+    if r.unit == "B":
+        return f"{amount / 1024:.3g} KiB" if amount < 1 << 20 else f"{amount / (1 << 20):.3g} MiB"
+    return _duration(amount)
+
+
 def _duration(ns: float) -> str:
     for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         if ns >= size:
@@ -29,7 +35,7 @@ def show(results: Iterable[Result]) -> list[Result]:
     gil = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else ", no GIL"
     print(
         f"CPython {platform.python_version()}{gil}, {len(os.sched_getaffinity(0))} cores. "
-        "Ratio: peer's time / ours, median of pairs [lowest, highest].\n"
+        "Ratio: peer's time (or memory) / ours, median of pairs [lowest, highest].\n"
     )
     print(f"{'row':28} {'ours':>9} {'peer':>9} {'ratio':>8} {'':17} {'goal':>6}  peer")
     shown = []
@@ -37,8 +43,9 @@ def show(results: Iterable[Result]) -> list[Result]:
         goal = "" if r.goal is None else f"{r.goal:g}x"
         behind = r.goal is not None and r.ratio < r.goal
         spread = f"[{r.ratio_low:.3g}, {r.ratio_high:.3g}]"
+        amounts = f"{_amount(r, r.ours_ns):>9} {_amount(r, r.peer_ns):>9}"
         print(
-            f"{r.name:28} {_duration(r.ours_ns):>9} {_duration(r.peer_ns):>9} {r.ratio:>7.3g}x {spread:17} {goal:>6}  "
+            f"{r.name:28} {amounts} {r.ratio:>7.3g}x {spread:17} {goal:>6}  "
             f"{r.peer}{'   BEHIND' if behind else ''}",
             flush=True,
         )

@@ -39,6 +39,7 @@ class Row:
     build: Callable[[Any], Any]
     pinned: bool = False  # both sides on one core
     n: int = 0  # operations per sample; 0: found by measuring
+    unit: str = "ns"  # or B: what run(n) returns the sum of
     other: Callable[[Any], Any] | None = None  # the peer's own way, where it is not the same function
     pairs: Callable[[int], list[tuple[float, float]]] | None = (
         None  # a program of its own that times both sides
@@ -47,7 +48,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured; ns per operation are medians, ratios are peer / ours."""
+    """What was measured; ns (bytes, where that is the unit) per operation are medians, ratios are peer / ours."""
 
     name: str
     peer: str
@@ -57,6 +58,7 @@ class Result:
     ratio_low: float
     ratio_high: float
     goal: float | None
+    unit: str = "ns"
 
 
 ROWS: list[Row] = []
@@ -173,7 +175,7 @@ def measure(row: Row, pairs: int) -> Result:
                 samples.append((ours(n_ours) / n_ours, second))
             else:
                 samples.append((ours(n_ours) / n_ours, peer(n_peer) / n_peer))
-    return result(row.name, row.peer, samples)
+    return dataclasses.replace(result(row.name, row.peer, samples), unit=row.unit)
 
 
 def result(name: str, peer: str, samples: list[tuple[float, float]]) -> Result:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from bench.rows.thread import _pair, condition_turns
@@ -290,11 +293,19 @@ def process_fork(side: Any) -> Any:
     return _start_join(side, "fork")
 
 
-@row("mp/process-forkserver", "multiprocessing.Process", n=10)
-def process_forkserver(side: Any) -> Any:
-    return _start_join(side, "forkserver")
+def _script_starts(method: str, count: int) -> Any:
+    """pairs(n) of a script that is the main program; it starts and joins `count` processes."""
+    script = Path(__file__).parent.parent / "start_script.py"
+
+    def once(package: str) -> float:
+        command = [sys.executable, str(script), package, method, str(count)]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    def pairs(n: int) -> list[tuple[float, float]]:
+        return [(once("manyhands."), once("")) for _ in range(n)]
+
+    return pairs
 
 
-@row("mp/process-spawn", "multiprocessing.Process", n=3)
-def process_spawn(side: Any) -> Any:
-    return _start_join(side, "spawn")
+row("mp/process-forkserver", "multiprocessing.Process", pairs=_script_starts("forkserver", 10))(_start_join)
+row("mp/process-spawn", "multiprocessing.Process", pairs=_script_starts("spawn", 3))(_start_join)

@@ -1,0 +1,34 @@
+"""A program that starts processes: python start_script.py PACKAGE METHOD N prints the ns of one start and join.
+
+It is the main script, which children of forkserver and spawn import: what that costs is part of the figure.
+"""
+
+import importlib
+import sys
+import time
+
+multiprocessing = importlib.import_module(f"{sys.argv[1]}multiprocessing")
+
+
+def nothing() -> None:
+    pass
+
+
+def start_and_join(context: object) -> None:
+    process = context.Process(target=nothing)  # type: ignore[attr-defined]
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def main() -> None:
+    context, count = multiprocessing.get_context(sys.argv[2]), int(sys.argv[3])
+    start_and_join(context)  # the fork server, where there is one, is up
+    began = time.perf_counter_ns()
+    for _ in range(count):
+        start_and_join(context)
+    print((time.perf_counter_ns() - began) / count)
+
+
+if __name__ == "__main__":
+    main()
