@@ -25,7 +25,6 @@ _util = stdlib_of("multiprocessing.util")
 _context = stdlib_of("multiprocessing.context")
 _reduction = stdlib_of("multiprocessing.reduction")
 _popen_fork = stdlib_of("multiprocessing.popen_fork")
-wait = stdlib_of("multiprocessing.connection").wait
 
 __all__ = ["popen"]
 
@@ -182,7 +181,7 @@ class Launch:
             if left <= 0:
                 return False
             if self.method == "forkserver":
-                wait([self.sentinel], left)
+                _wait(self.sentinel, left)
             elif cancel is not None:
                 cancel.wait(left)
             else:
@@ -320,7 +319,7 @@ class ServerLaunch(Launch):
         return told
 
     def _take(self, flag: int) -> None:
-        if not wait([self.sentinel], 0 if flag == os.WNOHANG else None):
+        if not _wait(self.sentinel, 0 if flag == os.WNOHANG else None):
             return
         from manyhands.multiprocessing import _forkserver
 
@@ -335,6 +334,11 @@ def _is_read_by_nobody(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, 0)
     return any(event & select.POLLERR for _, event in poll.poll(1000))
+
+
+def _wait(fd: int, timeout: float | None) -> bool:
+    """Until it is readable."""
+    return bool(stdlib_of("multiprocessing.connection").wait([fd], timeout))
 
 
 def _spawn() -> Any:

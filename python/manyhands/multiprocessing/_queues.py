@@ -13,7 +13,6 @@ feeder of its own (`_feed` or `_start_thread`, as joblib's does) is the standard
 from __future__ import annotations
 
 import functools
-import inspect
 import types
 from collections.abc import Callable
 from typing import Any
@@ -115,6 +114,8 @@ class Queue(_Base):  # type: ignore[misc]
             cls._fed_as = cls._standard()
             for name in ("_closed", "_maxsize", "_reader", "_writer", "_sem", "_unfinished_tasks"):
                 setattr(cls, name, None)  # plain attributes there
+            import inspect  # slow to import, and rarely needed
+
             for name in _FED:
                 if name not in vars(cls) and hasattr(cls._fed_as, name):
                     setattr(cls, name, inspect.getattr_static(cls._fed_as, name))
