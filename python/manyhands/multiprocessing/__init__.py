@@ -5,12 +5,12 @@ What is ours and what still the standard library's: ``python -m manyhands status
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import typing as _typing
 
 from manyhands._facade import facade, stdlib_of
 from manyhands._impl import available as _available
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from manyhands.multiprocessing._logging import Forwarding
 
 _std = stdlib_of("multiprocessing")

@@ -114,6 +114,7 @@ class Launch:
     def _launch_with_place(self, process_obj: Any) -> None:
         place = core.arena_reserve()
         process_obj._manyhands_place = self._manyhands_place = place
+        process_obj._manyhands_method = None if self.method == "fork" else self.method
         forwarding: Any = sys.modules.get("manyhands.multiprocessing._logging")
         process_obj._manyhands_logging = forwarding and forwarding.current
         try:

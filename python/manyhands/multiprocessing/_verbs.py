@@ -38,6 +38,7 @@ class Verbs:
     _die_with_parent: bool | None = None
     _allow_children = False
     _manyhands_logging: Any = None  # where its log records go
+    _manyhands_method: str | None = None  # how it was started, and starts others unless it is told otherwise
 
     def __init__(
         self,
@@ -207,6 +208,10 @@ class Verbs:
             core.die_with(self._manyhands_lifeline)
         if self._manyhands_logging is not None:
             self._manyhands_logging.install()
+        if self._manyhands_method is not None:
+            from manyhands.multiprocessing._contexts import _force_start_method
+
+            _force_start_method(self._manyhands_method)
         return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
 
 

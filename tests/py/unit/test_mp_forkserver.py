@@ -239,3 +239,31 @@ def test_a_request_whose_descriptors_did_not_all_arrive_is_refused():
 def test_too_many_descriptors_are_refused():
     with pytest.raises(ValueError, match="too many"):
         _forkserver.connect_to_new_process([0] * 250)
+
+
+METHOD = """
+import sys
+from manyhands import multiprocessing as mp
+mp.get_context()  # a default is chosen by whoever imports this
+def tell(queue):
+    queue.put((mp.get_start_method(), mp.get_context().get_start_method()))
+if __name__ == "__main__":
+    mp.set_start_method(sys.argv[1], force=True)
+    queue = mp.Queue()
+    process = mp.Process(target=tell, args=(queue,))
+    process.start()
+    print(*queue.get(timeout=60))
+    process.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("hook", [False, True])
+def test_a_child_starts_others_as_it_was_started(tmp_path, method, hook):
+    program = tmp_path / "program.py"
+    program.write_text(
+        METHOD.replace("from manyhands import multiprocessing", "import multiprocessing") if hook else METHOD
+    )
+    command = [sys.executable, *(["-m", "manyhands", "run"] if hook else []), program, method]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert ran.stdout.split() == [method, method], ran.stderr
