@@ -100,11 +100,15 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
         maxtasksperchild: int | None = None,
+        *,
+        retries: int = 0,
     ) -> Any:
-        """A pool of worker processes."""
+        """A pool of worker processes; `retries`: how often a task is run again whose worker died."""
         from manyhands.multiprocessing.pool import Pool
 
-        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+        return Pool(
+            processes, initializer, initargs, maxtasksperchild, context=self.get_context(), retries=retries
+        )
 
     def get_context(self, method: str | None = None) -> Any:
         """The context of a start method; this one where none is named."""

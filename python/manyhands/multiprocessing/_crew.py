@@ -17,6 +17,8 @@ does everything that changes the state; the watcher sleeps on the workers' senti
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import signal
 import sys
@@ -44,6 +46,8 @@ KICK, JUDGE, JUDGE_AGAIN, STOP = range(4)  # what the crew tells its own collect
 FAST_DEATHS = 8  # workers in a row that die before they have done anything: it is no use to start more
 
 PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
+
+_NOTHING = itertools.repeat(None)
 
 Setter = Callable[[Any, bool, Any], None]  # (key, did it work, the value or exception)
 
@@ -109,7 +113,7 @@ class Crew:
         self._broken, self._unsent, self._idle = broken, unsent, idle
         self.workers: dict[int, Any] = {}  # place -> process
         self.pool: list[Any] = []  # the same, in the order of their start
-        self.pending: dict[int, tuple[Setter, Any]] = {}  # by number
+        self.pending: dict[int, tuple[Setter, Any, Any]] = {}  # by number: setter, key, what the task is
         self.sending = _threading.Lock()
         self.sent = 0
         self.feeding = 0  # of those who will send more, also after close()
@@ -125,8 +129,18 @@ class Crew:
             int, Any
         ] = {}  # dead workers whose task may have a result on its way, by process id
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.owner = os.getpid()
+        self._inbox: collections.deque[tuple[Any, ...]] = collections.deque()
 
     # ---- for who has work
+
+    def check_owner(self) -> None:
+        """RuntimeError in a forked child: results come to the process that made the crew."""
+        if os.getpid() != self.owner:
+            raise RuntimeError(
+                f"this pool belongs to process {self.owner}, and no result would come here, to its child "
+                f"{os.getpid()}; make a pool of its own"
+            )
 
     def begin(self) -> None:
         """Start the workers, then the threads: in this order, since a fork takes no thread along."""
@@ -142,11 +156,11 @@ class Crew:
         self.watcher.start()  # first: the collector joins it
         self.collector.start()
 
-    def send(self, message: Any, setter: Setter, key: Any) -> None:
-        """One task. What cannot be pickled raises here."""
+    def send(self, message: Any, setter: Setter, key: Any, what: Any = None) -> None:
+        """One task; `what` it is, for the day it is lost. What cannot be pickled raises here."""
         with self.sending:
             number = self.sent & MASK
-            self.pending[number] = setter, key
+            self.pending[number] = setter, key, what
             try:
                 self.tasks.put(message)
             except BaseException:
@@ -154,10 +168,13 @@ class Crew:
                 raise
             self.sent += 1
 
-    def send_many(self, messages: list[Any], setter: Setter, keys: Iterable[Any]) -> None:
+    def send_many(
+        self, messages: list[Any], setter: Setter, keys: Iterable[Any], whats: Iterable[Any] = _NOTHING
+    ) -> None:
         """Many tasks; one that cannot be pickled fails by itself."""
         with self.sending:
-            entries = {(self.sent + i) & MASK: (setter, key) for i, key in enumerate(keys)}
+            numbers = map(MASK.__and__, range(self.sent, self.sent + len(messages)))
+            entries = dict(zip(numbers, zip(itertools.repeat(setter), keys, whats), strict=False))
             self.pending.update(entries)
             try:
                 self.sent += self.tasks.put_many(messages)
@@ -166,9 +183,11 @@ class Crew:
                 before, self.sent = self.sent, self._count_puts()
             for number in list(entries)[self.sent - before :]:
                 del self.pending[number]
-        for message, (_, key) in list(zip(messages, entries.values(), strict=True))[self.sent - before :]:
+        for message, (_, key, what) in list(zip(messages, entries.values(), strict=True))[
+            self.sent - before :
+        ]:
             try:
-                self.send(message, setter, key)
+                self.send(message, setter, key, what)
             except Exception as error:
                 setter(key, False, error)
 
@@ -219,9 +238,12 @@ class Crew:
         for place in range(self.size):
             if place not in self.workers:
                 self.claims[place] = 0
-                process = self._start(worker.work, (self.setup, place))
+                process = self._start_at(place)
                 self.workers[place] = process
                 self.pool.append(process)
+
+    def _start_at(self, place: int) -> Any:
+        return self._start(worker.work, (self.setup, place))
 
     def reap(self) -> None:
         """Wait for all workers; one that does not end when asked to is killed."""
@@ -266,7 +288,11 @@ class Crew:
                 self._doubtful[process.pid] = process
                 self.tell(JUDGE_AGAIN, number, process.pid)
             else:
-                self._settle(number, False, self._stopped or self._died(process))
+                self._lost(number, process)
+
+    def _lost(self, number: int, process: Any) -> None:
+        """A worker died with this task in hand."""
+        self._settle(number, False, self._stopped or self._died(process))
 
     # ---- the collector
 
@@ -280,17 +306,25 @@ class Crew:
 
     def _collect_some(self) -> bool:
         """One batch of results; False once all is done."""
-        try:
-            batch = self.results.get_many(BATCH)
-        except OSError:
-            return False
-        for message in batch:
+        inbox = self._inbox
+        if not inbox:
+            try:
+                inbox.extend(self.results.get_many(BATCH))
+            except OSError:
+                return False
+        while inbox:  # a callback that waits for another result is in here, too: see collect_until
+            message = inbox.popleft()
             if message[0] is None:
                 self._obey(*message[1:])
             else:
                 self._take(*message)
         self._idle()
         return self.failure is None and not self.finished()
+
+    def collect_until(self, ready: Callable[[], Any]) -> None:
+        """For a callback that waits for a result: it runs in the collector, so it collects meanwhile."""
+        while not ready() and self._collect_some():
+            pass
 
     def _obey(self, what: int, *more: Any) -> None:
         if what == JUDGE:
@@ -314,7 +348,7 @@ class Crew:
         elif kind == worker.UNSET:
             self.fail(self._caused(*parts))
         elif kind == worker.TOLD:
-            self._settle(number, False, RemoteError(*parts))
+            self._settle(number, False, _told(*parts))
         elif kind == worker.UNSENT:
             self._settle(number, False, self._unsent(_loaded(parts[0])[1], parts[1]))
         else:
@@ -384,6 +418,13 @@ class Crew:
                 else:
                     told.add(watched[sentinel][1])
                     self.tell(JUDGE, *watched[sentinel])
+
+
+def _told(type_name: str, message: str, traceback: str, *notes: str) -> RemoteError:
+    error = RemoteError(type_name, message, traceback)
+    for note in notes:
+        error.add_note(note)
+    return error
 
 
 def _loaded(data: bytes, buffers: Any = None) -> tuple[bool, Any]:

@@ -11,7 +11,7 @@ What came of it is a message of the result channel, `(number, kind, ...)`:
     LIST, items             a list of plain values, as a tuple
     PICKLED, pickle[, buffers beside it]
     RAISED, pickle of the exception, traceback as text
-    TOLD, type name, message, traceback as text     an exception that does not survive the way
+    TOLD, type name, message, traceback as text, notes ...     an exception that does not survive the way
     UNSENT, pickle of the exception, repr of the value      a value that cannot be pickled
     UNSET, pickle of the exception, traceback as text       the initialiser raised; no number
 """
@@ -22,6 +22,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.messages import dumps, loads
+from manyhands.multiprocessing._last_words import Paper, listen
 
 __all__ = [
     "LIST",
@@ -81,17 +83,29 @@ def apply_starred(function: Callable[..., Any], *items: Any) -> list[Any]:
     return list(itertools.starmap(function, items))
 
 
-def work(setup: Setup, place: int) -> None:
+among = 1  # workers that share the cores with this process
+
+
+def work(setup: Setup, place: int, paper: Paper | None = None) -> None:
     """The life of a worker: until a task is None, `most` tasks are done, or the parent is gone."""
-    if setup.initializer is not None:
-        try:
-            setup.initializer(*setup.initargs)
-        except Exception as error:
-            setup.results.put(describe(0, UNSET, error))
-            return
-    # Ctrl-C between two tasks: the parent gets it as well, and tells what it thinks of it
+    global among
+    among *= len(setup.table)
+    if paper is not None:
+        listen(paper)
+    # Ctrl-C: the parent gets it as well, and tells what it thinks of it
     with contextlib.suppress(KeyboardInterrupt):
-        _Worker(setup, place).serve()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if setup.initializer is None or _prepared(setup):
+            _Worker(setup, place).serve()
+
+
+def _prepared(setup: Setup) -> bool:
+    try:
+        setup.initializer(*setup.initargs)  # type: ignore[misc]
+    except Exception as error:
+        setup.results.put(describe(0, UNSET, error))
+        return False
+    return True
 
 
 class _Worker:
@@ -208,7 +222,8 @@ def describe(number: int, kind: int, error: BaseException) -> tuple[Any, ...]:
     except Exception:
         if kind == UNSET:
             return number, UNSET, dumps(RuntimeError(_line(error)), True), text
-        return number, TOLD, type(error).__qualname__, _line(error), text
+        notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+        return number, TOLD, type(error).__qualname__, _line(error), text, *notes
 
 
 def _line(error: BaseException) -> str:

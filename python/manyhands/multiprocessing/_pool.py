@@ -1,20 +1,22 @@
 """`Pool` on our own engine: a worker's death fails the task that it ran, and no other; no thread per hop.
 
-The results, `AsyncResult` and the iterators of `imap`, are the standard library's.
+The results are subclasses of the standard library's, which can also be waited for where the results are collected: in
+a callback.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import set_module, strict
-from manyhands._impl.threading import Semaphore
+from manyhands._impl.threading import Event, Semaphore
 from manyhands.multiprocessing import _crew, _crew_worker
+from manyhands.multiprocessing._pool_crew import Again, PoolCrew, cores, starter
 
 _std = stdlib_of("multiprocessing.pool")
 _util = stdlib_of("multiprocessing.util")
@@ -30,23 +32,73 @@ def _set_result(key: tuple[Any, int], worked: bool, value: Any) -> None:
     key[0]._set(key[1], (worked, value))
 
 
-def _died(process: Any) -> BaseException:
-    from manyhands.futures._errors import WorkerDiedError
+class _Waited:
+    """A result: who waits for it looks where it would come from."""
 
-    cause = _crew.cause_of(process)
-    return WorkerDiedError(f"the worker process {process.pid} died while it ran this task ({cause})")
+    _crew: Any
+
+    def _help(self, timeout: float | None) -> None:
+        """Before it is waited for, where it is not there."""
+        crew = self._crew
+        crew.check_owner()
+        if timeout is None and _threading.current_thread() is crew.collector:
+            crew.collect_until(self._is_there)
+
+    def _is_there(self) -> bool:
+        raise NotImplementedError
 
 
-class _Bounded:
+class _Result(_Waited, _std.ApplyResult):  # type: ignore[misc,name-defined]
+    """Of one call."""
+
+    def __init__(self, pool: Any, callback: Any, error_callback: Any) -> None:
+        self._pool, self._crew = pool, pool._crew
+        self._event = Event()
+        self._job = next(_std.job_counter)
+        self._cache = pool._cache
+        self._callback, self._error_callback = callback, error_callback
+        self._cache[self._job] = self
+
+    def _is_there(self) -> bool:
+        return bool(self._event.is_set())
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until the result is there, at most `timeout` seconds."""
+        if not self._event.is_set():
+            self._help(timeout)
+            self._event.wait(timeout)
+
+
+class _MapResult(_std.MapResult, _Result):  # type: ignore[misc,name-defined]
+    """Of a map: all its chunks."""
+
+    def __init__(self, pool: Any, chunksize: int, length: int, callback: Any, error_callback: Any) -> None:
+        _Result.__init__(self, pool, callback, error_callback)
+        self._success = True
+        self._value = [None] * length
+        self._chunksize = chunksize
+        self._number_left = -(-length // chunksize)
+
+
+class _Bounded(_Waited):
     """An iterator over results that lets its feeder go on as they are asked for."""
 
     room: Any
+    _items: Any
+    _index: int
+    _length: int | None
 
     def __init__(self, pool: Any) -> None:
         super().__init__(pool)  # type: ignore[call-arg]
+        self._crew = pool._crew
+
+    def _is_there(self) -> bool:
+        return bool(self._items) or self._index == self._length
 
     def next(self, timeout: float | None = None) -> Any:
         """The next result; `TimeoutError` where it is not there within `timeout` seconds."""
+        if not self._items:
+            self._help(timeout)
         try:
             value = super().next(timeout)  # type: ignore[misc]
         except _TimeoutError:
@@ -71,8 +123,15 @@ class _Unordered(_Bounded, _std.IMapUnorderedIterator):  # type: ignore[misc,nam
 class _Feeder:
     """Reads an iterable in a thread of its own and sends tasks, while there is room."""
 
-    def __init__(self, crew: _crew.Crew, result: Any, messages: Iterator[Any], ahead: int | None) -> None:
-        self.crew, self.result, self.messages = crew, result, messages
+    def __init__(
+        self,
+        crew: _crew.Crew,
+        result: Any,
+        messages: Iterator[Any],
+        ahead: int | None,
+        what: Callable[[Any], Any],
+    ) -> None:
+        self.crew, self.result, self.messages, self.what = crew, result, messages, what
         self.bounded = ahead is not None
         self.stopped = False
         result.room = Semaphore(ahead or 0)
@@ -104,7 +163,7 @@ class _Feeder:
 
     def _send(self, message: Any, key: tuple[Any, int]) -> None:
         try:
-            self.crew.send(message, _set_result, key)
+            self.crew.send(message, _set_result, key, self.what(message))
         except Exception as error:  # it cannot be pickled
             _set_result(key, False, error)
 
@@ -123,7 +182,8 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
     """A pool of worker processes: `apply`, `map`, `starmap`, `imap` and their asynchronous forms.
 
     Takes what `multiprocessing.Pool` takes. A worker that dies fails the task that it ran with `WorkerDiedError` and is
-    replaced; the other tasks run. An initialiser that raises fails all tasks with what it raised.
+    replaced; the other tasks run. With `retries` a task is run again, so often, when its worker has died. An
+    initialiser that raises fails all tasks with what it raised. The workers may have pools of their own.
     """
 
     def __init__(
@@ -133,11 +193,14 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
         initargs: tuple[Any, ...] = (),
         maxtasksperchild: int | None = None,
         context: Any = None,
+        *,
+        retries: int = 0,
     ) -> None:
         self._pool: list[Any] = []
         self._state = _std.INIT
-        _check(processes, initializer, maxtasksperchild)
-        self._processes = processes or _cores()
+        _check(processes, initializer, maxtasksperchild, retries)
+        self._processes = processes or cores()
+        self._retries = retries
         self._ctx = context or _default()
         self._initializer, self._initargs = initializer, initargs
         self._maxtasksperchild = maxtasksperchild
@@ -153,13 +216,12 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
         def broken(error: BaseException) -> None:
             crew.settle_all(lambda: error)
 
-        crew = _crew.Crew(
+        crew = PoolCrew(
             self._processes,
             initializer=self._initializer,
             initargs=self._initargs,
             most=self._maxtasksperchild,
-            start=_starter(self._ctx, type(self)),
-            died=_died,
+            start=starter(self._ctx, type(self)),
             remote=_remote,
             unsent=_std.MaybeEncodingError,
             broken=broken,
@@ -180,6 +242,11 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
     def _check_running(self) -> None:
         if self._state != _std.RUN:
             raise ValueError("Pool not running")
+        self._crew.check_owner()
+
+    def _what(self, func: Any, message: Any) -> Any:
+        """What is remembered of a task for the day its worker dies: its function, or all where it is run again."""
+        return Again(func, message, self._retries) if self._retries else func
 
     def apply_async(
         self,
@@ -191,18 +258,18 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
     ) -> Any:
         """`apply` that does not wait: an `AsyncResult`."""
         self._check_running()
-        result = _std.ApplyResult(self, callback, error_callback)
+        result = _Result(self, callback, error_callback)
         message = (
             (_crew.name_of(func) or func, tuple(args), kwds)
             if kwds
             else (_crew.name_of(func) or func, tuple(args))
         )
-        self._send(message, (result, 0))
+        self._send(message, (result, 0), func)
         return result
 
-    def _send(self, message: Any, key: tuple[Any, int]) -> None:
+    def _send(self, message: Any, key: tuple[Any, int], func: Any) -> None:
         try:
-            self._crew.send(message, _set_result, key)
+            self._crew.send(message, _set_result, key, self._what(func, message))
         except Exception as error:
             _set_result(key, False, error)
         self._settle_if_broken()
@@ -228,14 +295,14 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
             chunksize, more = divmod(len(items), self._processes * 4)
             chunksize += bool(more)
         if not items:
-            chunksize = 0
-        result = _std.MapResult(self, chunksize, len(items), callback, error_callback=error_callback)
-        if not items:
-            return result
+            return _std.MapResult(self, 0, 0, callback, error_callback=error_callback)
+        result = _MapResult(self, chunksize, len(items), callback, error_callback)
         messages = _chunks(func, items, _EACH if mapper is _std.mapstar else _STARRED, chunksize)
-        self._crew.send_many(
-            messages, _set_result, zip(itertools.repeat(result), range(len(messages)), strict=False)
+        keys = zip(itertools.repeat(result), range(len(messages)), strict=False)
+        whats = (
+            (self._what(func, message) for message in messages) if self._retries else itertools.repeat(func)
         )
+        self._crew.send_many(messages, _set_result, keys, whats)
         self._settle_if_broken()
         return result
 
@@ -258,7 +325,9 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
         self._feeders[:] = [feeder for feeder in self._feeders if feeder.thread.is_alive()]
         ahead = None if strict else self._processes * AHEAD
-        self._feeders.append(_Feeder(self._crew, result, _messages(func, iterable, chunksize), ahead))
+        messages = _messages(func, iterable, chunksize)
+        what = functools.partial(self._what, func) if self._retries else lambda message: func
+        self._feeders.append(_Feeder(self._crew, result, messages, ahead, what))
         return result if chunksize == 1 else (value for chunk in result for value in chunk)
 
     # ---- the end
@@ -323,7 +392,9 @@ def _end(crew: _crew.Crew, feeders: list[_Feeder]) -> None:
         crew.collector.join()
 
 
-def _check(processes: Any, initializer: Any, most: Any) -> None:
+def _check(processes: Any, initializer: Any, most: Any, retries: Any) -> None:
+    if not isinstance(retries, int) or retries < 0:
+        raise ValueError("retries must be an int, 0 or more")
     if processes is not None and processes < 1:
         raise ValueError("Number of processes must be at least 1")
     if most is not None and (not isinstance(most, int) or most <= 0):
@@ -332,23 +403,7 @@ def _check(processes: Any, initializer: Any, most: Any) -> None:
         raise TypeError("initializer must be a callable")
 
 
-def _cores() -> int:
-    count = getattr(os, "process_cpu_count", os.cpu_count)()
-    return count or 1
-
-
 def _default() -> Any:
     from manyhands.multiprocessing._contexts import _default_context
 
     return _default_context.get_context()
-
-
-def _starter(context: Any, pool: Any) -> Callable[..., Any]:
-    def start(target: Any, args: Any) -> Any:
-        process = pool.Process(context, target=target, args=args)
-        process.name = process.name.replace("Process", "PoolWorker")
-        process.daemon = True
-        process.start()
-        return process
-
-    return start

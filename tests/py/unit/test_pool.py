@@ -6,9 +6,12 @@ import multiprocessing.pool
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
+from concurrent.futures.process import BrokenProcessPool
 
 import manyhands
 import pytest
@@ -159,6 +162,78 @@ def test_a_worker_that_leaves_says_with_which_code(pool):
     with pytest.raises(WorkerDiedError, match="exit code 7"):
         results[3].get(60)
     assert [r.get(60) for i, r in enumerate(results) if i != 3] == [0, 1, 2, 4, 5]
+
+
+def cry(x):
+    sys.stderr.write("the last thing I saw\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_death_is_told_in_full(pool):
+    with pytest.raises(WorkerDiedError, match=r"ran cry \(killed by SIGKILL\)") as caught:
+        pool.map(cry, [1, 2, 3], 2)
+    error = caught.value
+    assert (error.exitcode, error.task, error.last_words) == (-9, "cry", "the last thing I saw")
+    assert "the last thing I saw" in str(error) and isinstance(error.pid, int)
+    assert isinstance(error, BrokenProcessPool)
+
+
+def test_a_crash_leaves_its_stack(tmp_path):
+    script = tmp_path / "crash.py"
+    script.write_text(CRASH)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+CRASH = """
+import ctypes
+from manyhands import multiprocessing as mp
+def crash(x):
+    ctypes.string_at(0)
+if __name__ == "__main__":
+    with mp.Pool(1) as pool:
+        try:
+            pool.apply(crash, (1,))
+        except Exception as error:
+            assert "Segmentation fault" in error.last_words and " in crash" in error.last_words, error
+            raise SystemExit
+    raise SystemExit("no error")
+"""
+
+
+def die_once(path):
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return "alive"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_retries_run_a_task_again_whose_worker_died(tmp_path):
+    with mp.get_context("fork").Pool(2, retries=1) as pool:
+        paths = [str(tmp_path / str(i)) for i in range(8)]
+        assert pool.map(die_once, paths[:3], 1) == ["alive"] * 3
+        assert pool.apply(die_once, paths[3:4]) == "alive"
+        assert list(pool.imap(die_once, paths[4:])) == ["alive"] * 4
+        with pytest.raises(WorkerDiedError, match="SIGKILL"):
+            pool.apply(die, (3,))
+        with pytest.raises(ValueError, match="bad 1"):
+            pool.apply(fail, (1,))
+    for wrong in (-1, "1"):
+        with pytest.raises(ValueError, match="retries"):
+            mp.Pool(1, retries=wrong)
+
+
+def noted(x):
+    error = Awkward(x, x)
+    error.add_note("and a note")
+    raise error
+
+
+def test_notes_come_along(forked):
+    with pytest.raises(RemoteError) as caught:
+        forked.apply(noted, (1,))
+    assert caught.value.__notes__ == ["and a note"] and caught.value.type_name == "Awkward"
 
 
 def test_a_task_that_exits_the_worker_fails(forked):
