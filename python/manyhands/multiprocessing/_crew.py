@@ -38,7 +38,7 @@ _connection = stdlib_of("multiprocessing.connection")
 _pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 _sharedctypes = stdlib_of("multiprocessing.sharedctypes")
 
-__all__ = ["Crew", "Failure", "cause_of", "name_of", "packed"]
+__all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "packed"]
 
 BATCH = 256  # results taken at once
 MASK = 0xFFFFFFFF
@@ -54,6 +54,10 @@ Setter = Callable[[Any, bool, Any], None]  # (key, did it work, the value or exc
 
 class Failure(RuntimeError):
     """Why a crew runs no more tasks."""
+
+
+class Closed(ValueError):
+    """A task came when the workers had been sent home."""
 
 
 def name_of(function: Any) -> bytes | None:
@@ -117,7 +121,7 @@ class Crew:
         self.sending = _threading.Lock()
         self.sent = 0
         self.feeding = 0  # of those who will send more, also after close()
-        self.closing = False
+        self.closing = self._over = False
         self._stopped: BaseException | None = None
         self.failure: BaseException | None = None
         self.dead_at_once = 0
@@ -159,6 +163,7 @@ class Crew:
     def send(self, message: Any, setter: Setter, key: Any, what: Any = None) -> None:
         """One task; `what` it is, for the day it is lost. What cannot be pickled raises here."""
         with self.sending:
+            self._check_open()
             number = self.sent & MASK
             self.pending[number] = setter, key, what
             try:
@@ -173,6 +178,7 @@ class Crew:
     ) -> None:
         """Many tasks; one that cannot be pickled fails by itself."""
         with self.sending:
+            self._check_open()
             numbers = map(MASK.__and__, range(self.sent, self.sent + len(messages)))
             entries = dict(zip(numbers, zip(itertools.repeat(setter), keys, whats), strict=False))
             self.pending.update(entries)
@@ -218,8 +224,16 @@ class Crew:
             self.tell(KICK)
 
     def finished(self) -> bool:
-        """Closed, and nothing left to do."""
-        return self.closing and not self.pending and not self.feeding
+        """Closed, and nothing left to do: then no more is taken either, from who had looked before it was closed."""
+        if not self.closing or self.pending or self.feeding:
+            return False
+        with self.sending:
+            self._over = not self.pending and not self.feeding
+        return self._over
+
+    def _check_open(self) -> None:
+        if self._over:
+            raise Closed("Pool not running")
 
     def tell(self, what: int, *more: Any) -> None:
         """Have the collector do something, after all results that are in the channel now."""
@@ -320,6 +334,16 @@ class Crew:
                 self._take(*message)
         self._idle()
         return self.failure is None and not self.finished()
+
+    def help(self, result: Any, timeout: float | None) -> None:
+        """Before `result` is waited for: in the collector, have it collected."""
+        if timeout is None and _threading.current_thread() is self.collector:
+            self.collect_until(result._is_there)
+
+    def wait_end(self) -> None:
+        """After `stop`: until all workers are gone."""
+        if _threading.current_thread() is not self.collector:
+            self.collector.join()
 
     def collect_until(self, ready: Callable[[], Any]) -> None:
         """For a callback that waits for a result: it runs in the collector, so it collects meanwhile."""

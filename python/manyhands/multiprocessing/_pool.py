@@ -39,10 +39,8 @@ class _Waited:
 
     def _help(self, timeout: float | None) -> None:
         """Before it is waited for, where it is not there."""
-        crew = self._crew
-        crew.check_owner()
-        if timeout is None and _threading.current_thread() is crew.collector:
-            crew.collect_until(self._is_there)
+        self._crew.check_owner()
+        self._crew.help(self, timeout)
 
     def _is_there(self) -> bool:
         raise NotImplementedError
@@ -186,6 +184,9 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
     initialiser that raises fails all tasks with what it raised. The workers may have pools of their own.
     """
 
+    _EACH: Any = _crew.name_of(_crew_worker.apply_each)
+    _STARRED: Any = _crew.name_of(_crew_worker.apply_starred)
+
     def __init__(
         self,
         processes: int | None = None,
@@ -201,6 +202,7 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
         _check(processes, initializer, maxtasksperchild, retries)
         self._processes = processes or cores()
         self._retries = retries
+        self._names: dict[Any, Any] = {}
         self._ctx = context or _default()
         self._initializer, self._initargs = initializer, initargs
         self._maxtasksperchild = maxtasksperchild
@@ -244,6 +246,18 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
             raise ValueError("Pool not running")
         self._crew.check_owner()
 
+    def _named(self, func: Any) -> Any:
+        """The function as it travels, remembered for the functions of late."""
+        names = self._names
+        try:
+            return names[func]
+        except KeyError:
+            if len(names) > 64:
+                names.clear()
+            return names.setdefault(func, _crew.name_of(func) or func)
+        except TypeError:  # not hashable
+            return func
+
     def _what(self, func: Any, message: Any) -> Any:
         """What is remembered of a task for the day its worker dies: its function, or all where it is run again."""
         return Again(func, message, self._retries) if self._retries else func
@@ -259,17 +273,17 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
         """`apply` that does not wait: an `AsyncResult`."""
         self._check_running()
         result = _Result(self, callback, error_callback)
-        message = (
-            (_crew.name_of(func) or func, tuple(args), kwds)
-            if kwds
-            else (_crew.name_of(func) or func, tuple(args))
-        )
+        named = self._named(func)
+        message = (named, tuple(args), kwds) if kwds else (named, tuple(args))
         self._send(message, (result, 0), func)
         return result
 
     def _send(self, message: Any, key: tuple[Any, int], func: Any) -> None:
         try:
             self._crew.send(message, _set_result, key, self._what(func, message))
+        except _crew.Closed:
+            key[0]._cache.pop(key[0]._job, None)
+            raise
         except Exception as error:
             _set_result(key, False, error)
         self._settle_if_broken()
@@ -297,12 +311,22 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
         if not items:
             return _std.MapResult(self, 0, 0, callback, error_callback=error_callback)
         result = _MapResult(self, chunksize, len(items), callback, error_callback)
-        messages = _chunks(func, items, _EACH if mapper is _std.mapstar else _STARRED, chunksize)
+        if mapper is not _std.mapstar:
+            messages = _chunks(self._STARRED, func, items, chunksize)
+        elif chunksize == 1:
+            named = self._named(func)
+            messages = [(named, (item,), None) for item in items]
+        else:
+            messages = _chunks(self._EACH, func, items, chunksize)
         keys = zip(itertools.repeat(result), range(len(messages)), strict=False)
         whats = (
             (self._what(func, message) for message in messages) if self._retries else itertools.repeat(func)
         )
-        self._crew.send_many(messages, _set_result, keys, whats)
+        try:
+            self._crew.send_many(messages, _set_result, keys, whats)
+        except _crew.Closed:
+            self._cache.pop(result._job, None)
+            raise
         self._settle_if_broken()
         return result
 
@@ -325,7 +349,11 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
             raise ValueError(f"Chunksize must be 1+, not {chunksize}")
         self._feeders[:] = [feeder for feeder in self._feeders if feeder.thread.is_alive()]
         ahead = None if strict else self._processes * AHEAD
-        messages = _messages(func, iterable, chunksize)
+        messages: Any
+        if chunksize == 1:
+            messages = zip(itertools.repeat(self._named(func)), zip(iterable, strict=True), strict=False)
+        else:
+            messages = _lazy_chunks(self._EACH, func, iterable, chunksize)
         what = functools.partial(self._what, func) if self._retries else lambda message: func
         self._feeders.append(_Feeder(self._crew, result, messages, ahead, what))
         return result if chunksize == 1 else (value for chunk in result for value in chunk)
@@ -358,24 +386,14 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
 
 set_module("multiprocessing.pool", "manyhands.multiprocessing.pool", Pool)
 
-_EACH = _crew.name_of(_crew_worker.apply_each)
-_STARRED = _crew.name_of(_crew_worker.apply_starred)
 
-
-def _chunks(func: Any, items: Any, how: Any, size: int) -> list[Any]:
-    """The messages of a map. A chunk of one is a call of its own, but for its result, which is a list."""
-    if size == 1 and how is _EACH:
-        name = _crew.name_of(func) or func
-        return [(name, (item,), None) for item in items]
+def _chunks(how: Any, func: Any, items: Any, size: int) -> list[Any]:
     return [(how, (func, *items[i : i + size])) for i in range(0, len(items), size)]
 
 
-def _messages(func: Any, iterable: Iterable[Any], size: int) -> Iterator[Any]:
-    name = _crew.name_of(func) or func
-    if size == 1:
-        return ((name, (item,)) for item in iterable)
+def _lazy_chunks(how: Any, func: Any, iterable: Iterable[Any], size: int) -> Iterator[Any]:
     source = iter(iterable)
-    return ((_EACH, (func, *chunk)) for chunk in iter(lambda: tuple(itertools.islice(source, size)), ()))
+    return ((how, (func, *chunk)) for chunk in iter(lambda: tuple(itertools.islice(source, size)), ()))
 
 
 def _remote(text: str) -> BaseException:
@@ -383,13 +401,12 @@ def _remote(text: str) -> BaseException:
     return error
 
 
-def _end(crew: _crew.Crew, feeders: list[_Feeder]) -> None:
+def _end(crew: Any, feeders: list[_Feeder]) -> None:
     """The pool is terminated, forgotten, or the interpreter ends."""
     for feeder in feeders:
         feeder.stop()
     crew.stop(_crew.Failure("the pool was terminated before this task was done"))
-    if _threading.current_thread() is not crew.collector:
-        crew.collector.join()
+    crew.wait_end()
 
 
 def _check(processes: Any, initializer: Any, most: Any, retries: Any) -> None:

@@ -7,5 +7,6 @@ _std = stdlib_of("multiprocessing.pool")
 
 if available:
     from manyhands.multiprocessing._pool import Pool as Pool
+    from manyhands.multiprocessing._thread_pool import ThreadPool as ThreadPool
 
 facade(__name__, _std)
