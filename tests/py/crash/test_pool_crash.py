@@ -9,7 +9,10 @@ import multiprocessing.util
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import manyhands
 import pytest
@@ -245,3 +248,15 @@ def test_with_retries_the_task_is_run_again(where, how, tmp_path):
         assert [r.get(60) for r in results] == list(range(TASKS))
         assert os.path.exists(plan.path)
     pool.join()
+
+
+def test_a_short_chaos():
+    """`chaos_pool.py` at length is for by hand; this holds it to its word."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "chaos_pool.py"), "--tasks=3000", "--kills=10"],
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3000 tasks" in done.stdout and " 0 lost, 0 wrong, 0 ran twice" in done.stdout

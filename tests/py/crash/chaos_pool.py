@@ -1,0 +1,123 @@
+"""Small tasks by a `Pool` whose workers are killed at random: does every task end once, with its own result or error?
+
+usage: python tests/py/crash/chaos_pool.py [--tasks N] [--kills K] [--workers W] [--seed S]
+
+Every task writes down in shared memory that it ran. Exit status 0 where none was lost, ran twice, or gave another's
+result, no error came without a kill, and no process or descriptor is left.
+"""
+
+import argparse
+import collections
+import os
+import random
+import resource
+import sys
+import threading
+import time
+
+from manyhands import WorkerDiedError
+from manyhands import multiprocessing as mp
+from manyhands.multiprocessing import sharedctypes
+
+WINDOW = 1000  # tasks that are not done, at most
+
+
+def set_up(table):
+    global runs
+    runs = memoryview(table).cast("B")
+
+
+def task(number):
+    runs[number] += 1
+    sum(range(2000))  # so that a kill hits a task now and then
+    return number
+
+
+def memory():
+    """Kilobytes that this process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+
+
+class Killer:
+    """Kills workers at random moments, `kills` of them, spread over the run."""
+
+    def __init__(self, pool, kills, dice):
+        self.pool, self.kills, self.dice = pool, kills, dice
+        self.killed, self.pause, self.stopped = 0, 0.002, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def keeps_up(self, share):
+        """Whether its kills are spread over the tasks."""
+        return self.killed >= int(self.kills * share)
+
+    def run(self):
+        while self.killed < self.kills and not self.stopped.wait(self.dice.random() * self.pause):
+            victims = list(self.pool._pool)
+            if len(victims) == self.pool._processes:
+                victim = self.dice.choice(victims)
+                victim.kill()
+                victim.join()
+                self.killed += 1
+
+
+def run(options):
+    """The figures, and whether all is well."""
+    table = sharedctypes.RawArray("B", options.tasks)
+    counts = collections.Counter()
+    with mp.get_context("fork").Pool(1, set_up, (table,)) as pool:  # what stays for later pools is there now
+        pool.apply(abs, (1,))
+    pool.join()
+    fds, first = len(os.listdir("/proc/self/fd")), None
+    began = time.monotonic()
+    with mp.get_context("fork").Pool(options.workers, set_up, (table,)) as pool:
+        killer = Killer(pool, options.kills, random.Random(options.seed))
+        waiting = collections.deque()
+        asked = 0
+        while asked < options.tasks or waiting:
+            while asked < options.tasks and len(waiting) < WINDOW and killer.keeps_up(asked / options.tasks):
+                waiting.append((asked, pool.apply_async(task, (asked,))))
+                asked += 1
+            if not waiting:
+                time.sleep(0.001)
+                continue
+            number, result = waiting.popleft()
+            try:
+                counts["right" if result.get(120) == number else "wrong"] += 1
+            except WorkerDiedError:
+                counts["died"] += 1
+            except mp.TimeoutError:
+                counts["lost"] += 1
+            if first is None and asked > options.tasks // 10:
+                first = memory()
+        killer.stopped.set()
+        killer.thread.join()
+        last = memory()
+    pool.join()
+    ran = memoryview(table).cast("B").tobytes()
+    counts["twice"] = options.tasks - ran.count(0) - ran.count(1)
+    counts["right but never ran"] = max(0, counts["right"] - (options.tasks - ran.count(0)))
+    left = len(os.listdir("/proc/self/fd")) - fds
+    print(
+        f"{options.tasks} tasks, {killer.killed} kills, {time.monotonic() - began:.0f} s: {counts['right']} right, "
+        f"{counts['died']} WorkerDiedError, {counts['lost']} lost, {counts['wrong']} wrong, {counts['twice']} ran "
+        f"twice; memory {first} -> {last} KB, {len(mp.active_children())} processes and {left} descriptors left"
+    )
+    bad = counts["lost"] + counts["wrong"] + counts["twice"] + counts["right but never ran"]
+    return not bad and counts["died"] <= killer.killed and not mp.active_children() and left <= 2
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    return 0 if run(parser.parse_args(argv)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
