@@ -60,6 +60,7 @@
     X(QUEUE_END_TYPE)                                                  \
     X(SHARED_RLOCK_TYPE)                                               \
     X(BLOCK_TYPE)                                                      \
+    X(SYNCED_TYPE)                                                     \
     X(ATOMIC_INT_TYPE)                                                 \
     X(ATOMIC_FLAG_TYPE)                                                \
     X(SHIELD_TYPE)                                                     \
@@ -140,6 +141,7 @@ int ext_queue_end_ready(PyObject *module, ext_state *state);
 int ext_pipe_end_ready(PyObject *module, ext_state *state);
 int ext_process_ready(PyObject *module, ext_state *state);
 int ext_observe_ready(PyObject *module, ext_state *state);
+int ext_synced_ready(PyObject *module, ext_state *state);
 int ext_atomic_ready(PyObject *module, ext_state *state);
 
 /* ---- arguments (args.c) -------------------------------------------------------------------------------------- */

@@ -56,30 +56,10 @@ static shared_slab *list_slab(mh_slab *slab, int ours)
     return entry;
 }
 
-static int find_place(size_t size, shared_slab **slab, size_t *offset)
-{
-    int rc = 0;
-    lock_slabs();
-    *slab = place_in_list(size, offset);
-    if (*slab == NULL) {
-        mh_slab *fresh;
-        rc = mh_slab_create(size > SLAB_BYTES / 4 ? size * 4 : SLAB_BYTES, &fresh);
-        if (rc == 0) {
-            rc = list_slab(fresh, 1) == NULL ? -ENOMEM : 0;
-            *slab = rc == 0 ? place_in_list(size, offset) : NULL;
-        }
-    }
-    if (*slab != NULL) {
-        (*slab)->objects++;
-    }
-    mh_lock_release(&slabs_lock);
-    return *slab != NULL ? 0 : rc < 0 ? rc : -ENOMEM;
-}
-
 /* With the lock held: an object less; a slab without any is closed, the first in the list when another comes. */
 static void forget_object(shared_slab *slab)
 {
-    if (--slab->objects > 0 || slab == slabs) {
+    if (--slab->objects > 0 || (slab == slabs && slab->ours)) {
         return;
     }
     for (shared_slab **link = &slabs; *link != NULL; link = &(*link)->next) {
@@ -90,6 +70,33 @@ static void forget_object(shared_slab *slab)
             return;
         }
     }
+}
+
+static int find_place(size_t size, shared_slab **slab, size_t *offset)
+{
+    int rc = 0;
+    lock_slabs();
+    *slab = size > SLAB_BYTES / 64 ? NULL : place_in_list(size, offset);
+    if (*slab == NULL) {
+        int alone = size > SLAB_BYTES / 64; /* then its memory goes when it does */
+        mh_slab *fresh;
+        shared_slab *listed = NULL;
+        rc = mh_slab_create(alone ? size : SLAB_BYTES, &fresh);
+        if (rc == 0) {
+            listed = list_slab(fresh, !alone);
+            rc = listed == NULL ? -ENOMEM : mh_slab_alloc(listed->slab, size, offset);
+        }
+        if (listed != NULL && rc < 0) {
+            listed->objects = 1;
+            forget_object(listed);
+        }
+        *slab = rc == 0 ? listed : NULL;
+    }
+    if (*slab != NULL) {
+        (*slab)->objects++;
+    }
+    mh_lock_release(&slabs_lock);
+    return *slab != NULL ? 0 : rc < 0 ? rc : -ENOMEM;
 }
 
 static shared_object *new_object(PyTypeObject *type, shared_slab *slab, size_t offset, size_t size)

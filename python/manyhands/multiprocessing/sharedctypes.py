@@ -1,5 +1,26 @@
-"""The standard library's ``multiprocessing.sharedctypes``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.sharedctypes``; ours is in ``_sharedctypes``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available
 
-alias(__name__, "multiprocessing.sharedctypes")
+_std = stdlib_of("multiprocessing.sharedctypes")
+
+if available:
+    from manyhands.multiprocessing._sharedctypes import (
+        Array,
+        RawArray,
+        RawValue,
+        Synchronized,
+        SynchronizedArray,
+        SynchronizedBase,
+        SynchronizedString,
+        Value,
+        _new_value,
+        class_cache,
+        copy,
+        rebuild_ctype,
+        reduce_ctype,
+        synchronized,
+    )
+
+facade(__name__, _std)

@@ -416,6 +416,30 @@ def handed() -> None:
     failing(core._blocks_take, [(records[0][0], 0, 1 << 40, 0)])
 
 
+@row("SharedBuffer: __new__ place _rebuild")
+@row("SharedBuffer.__buffer__")
+@row("SyncedBase: _bind")
+@row("SyncedValue: value")
+@row("SyncedArray: __getitem__ __setitem__ __delitem__ __len__")
+def synced() -> None:
+    memory, large, lock = core.SharedBuffer(64), core.SharedBuffer(1 << 20), core.SharedRLock()
+    again = core.SharedBuffer._rebuild(*memory.place, 64)
+    value, array = core.SyncedValue(), core.SyncedArray()
+    one, many = ctypes.c_int.from_buffer(again), (ctypes.c_double * 4).from_buffer(large)
+    failing(lambda: value.value)
+    value._bind(one, lock, lock, True), array._bind(many, lock, lock, True)
+    value._bind(one, lock, lock, True)
+    value.value, array[1] = 5, 2.5
+    assert value.value == 5 and array[-3] == 2.5 and array[0:2] == [0, 2.5] and len(array) == 4
+    failing(setattr, value, "value", MARK)
+    failing(array.__getitem__, 9)
+    failing(array.__setitem__, 1, MARK)
+    failing(array.__delitem__, 1)
+    failing(core.SharedBuffer, -1)
+    failing(core.SharedBuffer._rebuild, *memory.place, 1 << 40)
+    failing(value._bind, one)
+
+
 def share_and_fail(thing: Any) -> None:
     raise ValueError(thing)
 
@@ -671,7 +695,7 @@ CHILD: list[Any] = []  # a process to be looked at
 PLACE: list[Any] = []
 
 # What is called once in the life of a process, and cannot be undone.
-NEWER = {"Lock.__new__", "Block.__buffer__"}  # seen from Python 3.13 and 3.12 on
+NEWER = {"Lock.__new__", "Block.__buffer__", "SharedBuffer.__buffer__"}  # seen from Python 3.13 and 3.12 on
 ONCE = {
     "ProcessControl.kill": "ends the process",
     "ProcessControl.terminate": "ends the process",
