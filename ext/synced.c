@@ -36,7 +36,8 @@ static PyObject *buffer_rebuild(PyTypeObject *type, PyObject *const *args, Py_ss
 {
     Py_ssize_t size;
     if (nargs != 4) {
-        return PyErr_Format(PyExc_TypeError, "_rebuild() takes a descriptor, a slab id, an offset and a size");
+        return PyErr_Format(PyExc_TypeError,
+                            "_rebuild() takes a descriptor, a slab id, an offset and a size");
     }
     return size_of(args[3], &size) < 0 ? NULL : shared_rebuild(type, args, 3, size > 0 ? (size_t) size : 1);
 }
@@ -54,7 +55,8 @@ static PyMethodDef buffer_methods[] = {
 };
 
 static PyGetSetDef buffer_getset[] = {
-    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."), NULL},
+    {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -338,7 +340,8 @@ static PyObject *long_get(synced *self, PyObject *key)
     if (long_begin(self) < 0) {
         return NULL;
     }
-    PyObject *item = key == NULL ? PyObject_GetAttrString(self->obj, "value") : PyObject_GetItem(self->obj, key);
+    PyObject *item = key == NULL ? PyObject_GetAttrString(self->obj, "value")
+                                 : PyObject_GetItem(self->obj, key);
     if (long_end(self) < 0) {
         Py_CLEAR(item);
     }
@@ -396,7 +399,8 @@ static PyType_Slot synced_slots[] = {
 };
 
 #define SYNCED_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC)
-static PyType_Spec synced_spec = {"manyhands._core.SyncedBase", sizeof(synced), 0, SYNCED_FLAGS, synced_slots};
+static PyType_Spec synced_spec = {"manyhands._core.SyncedBase", sizeof(synced), 0, SYNCED_FLAGS,
+                                  synced_slots};
 
 /* ---- SyncedValue ----------------------------------------------------------------------------------------------- */
 

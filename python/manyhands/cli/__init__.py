@@ -12,6 +12,10 @@ __all__ = ["main"]
 
 # Command: (module, one line of help). A module has add_arguments(parser) and run(options) -> exit status.
 COMMANDS = {
+    "clean": (
+        "manyhands.cli.clean",
+        "remove named shared memory that killed programs left behind",
+    ),
     "compare": (
         "manyhands.cli.compare",
         "threads or processes? measure it, on your function or on four built-in jobs",

@@ -1,23 +1,41 @@
 """`SharedMemory` whose readers do not destroy it.
 
 The standard library's resource tracker removes a block when any program that attached to it ends. Here only the creator
-is tracked: the block lives until it is unlinked, or until its creator's tree of processes is gone.
+is tracked: the block lives until it is unlinked, or until its creator's tree of processes is gone. What is left where
+that was killed as a whole, tracker and all, ``python -m manyhands clean`` removes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import mmap
 import os
 import sys
+import types
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import leftovers
 
 _std = stdlib_of("multiprocessing.shared_memory")
 _process = stdlib_of("multiprocessing.process")
 _tracker = stdlib_of("multiprocessing.resource_tracker")
 
-__all__ = ["SharedMemory"]
+__all__ = ["ShareableList", "SharedMemory"]
+
+
+def _check_room(size: int) -> None:
+    """Past what /dev/shm has room for a block can be made, but a write to it is the program's end (SIGBUS)."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.statvfs("/dev/shm")
+        free = found.f_bavail * found.f_frsize
+        if found.f_blocks and size > free:
+            text = (
+                f"/dev/shm has room for {free:,} bytes, not for {size:,}: make it larger (docker run --shm-size), "
+                "or use manyhands.shared, which does not need it"
+            )
+            raise OSError(errno.ENOSPC, text)
 
 
 class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
@@ -30,6 +48,8 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
         self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True
     ) -> None:
         self._created = bool(create)
+        if create:
+            _check_room(size)
         if not create:
             self._attach(name, size)
         elif sys.version_info >= (3, 13):
@@ -39,6 +59,8 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
             if not track:
                 _tracker.unregister(self._name, "shared_memory")
                 self._created = False
+        if self._created and track:
+            leftovers.note(self._name, self._fd, _tracker._resource_tracker._fd)
 
     def _attach(self, name: str | None, size: int) -> None:
         if not size >= 0:
@@ -55,6 +77,7 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
     def unlink(self) -> None:
         """Remove the name; the memory goes with the last process that has it open. Once, by whichever process."""
         _std._posixshmem.shm_unlink(self._name)
+        leftovers.forget(self._name)
         # The creator's tracker is known here and to its children, not to programs that merely attached.
         if (getattr(self, "_track", True) and self._created) or (
             not self._created and _process.parent_process()
@@ -63,3 +86,22 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
 
     def __reduce__(self) -> Any:
         return type(self), (self.name, False, self.size)
+
+
+def with_ours(function: Any, **names: Any) -> Any:
+    """The standard library's function, which finds these of ours where it looks up those names."""
+    made = types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    made.__kwdefaults__, made.__doc__ = function.__kwdefaults__, function.__doc__
+    return made
+
+
+class ShareableList(_std.ShareableList):  # type: ignore[misc,name-defined]
+    """A list of fixed length in a named block of shared memory; who attaches is not tracked."""
+
+    __init__ = with_ours(_std.ShareableList.__init__, SharedMemory=SharedMemory)

@@ -64,7 +64,7 @@ def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:
     type_ = _type_of(typecode_or_type)
     if isinstance(size_or_initializer, int):
         return _new_value(type_ * size_or_initializer)  # the memory is zero
-    array = _new_value(type_ * len(size_or_initializer))
+    array: Any = _new_value(type_ * len(size_or_initializer))
     array.__init__(*size_or_initializer)
     return array
 
@@ -126,9 +126,10 @@ make_property = _std.make_property
 def reduce_ctype(obj: Any) -> Any:
     """A ctypes object on the way to a child."""
     _handles.assert_spawning(obj)
+    wrapper = obj._wrapper
     if isinstance(obj, ctypes.Array):
-        return rebuild_ctype, (obj._type_, obj._wrapper, obj._length_)
-    return rebuild_ctype, (type(obj), obj._wrapper, None)
+        return rebuild_ctype, (obj._type_, wrapper, obj._length_)
+    return rebuild_ctype, (type(obj), wrapper, None)
 
 
 def rebuild_ctype(type_: Any, wrapper: Any, length: int | None) -> Any:
@@ -136,7 +137,7 @@ def rebuild_ctype(type_: Any, wrapper: Any, length: int | None) -> Any:
     if length is not None:
         type_ = type_ * length
     _reduction.ForkingPickler.register(type_, reduce_ctype)
-    made = type_.from_buffer(wrapper.create_memoryview())
+    made: Any = type_.from_buffer(wrapper.create_memoryview())
     made._wrapper = wrapper
     return made
 

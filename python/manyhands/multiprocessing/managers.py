@@ -1,5 +1,11 @@
-"""The standard library's ``multiprocessing.managers``, under our name."""
+"""Drop-in for the standard library's ``multiprocessing.managers``; ours is in ``_managers``."""
 
-from manyhands._facade import alias
+from manyhands._facade import facade, stdlib_of
+from manyhands._impl import available, strict
 
-alias(__name__, "multiprocessing.managers")
+_std = stdlib_of("multiprocessing.managers")
+
+if available and not strict:
+    from manyhands.multiprocessing._managers import SharedMemoryManager
+
+facade(__name__, _std)

@@ -7,6 +7,6 @@ _std = stdlib_of("multiprocessing.shared_memory")
 
 # Strict compatibility: who attaches is tracked, too.
 if available and not strict:
-    from manyhands.multiprocessing._shared_memory import SharedMemory
+    from manyhands.multiprocessing._shared_memory import ShareableList, SharedMemory
 
 facade(__name__, _std)
