@@ -36,7 +36,7 @@ struct mh__tls *mh__tls(void);
 #else
 /* glibc keeps static TLS to spare for libraries that are loaded late; musl refuses initial-exec in them.
  * <stdint.h> has brought <features.h>, which says which of them this is. */
-#if defined(__GLIBC__)
+#if defined(__GLIBC__) && !defined(MH_PLAIN_TLS)
 #define MH__TLS_MODEL __attribute__((tls_model("initial-exec"), visibility("hidden")))
 #elif defined(__GNUC__)
 #define MH__TLS_MODEL __attribute__((visibility("hidden")))
