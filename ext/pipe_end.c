@@ -17,6 +17,9 @@ static PyObject *raise_code(int rc)
     case MH_E_CLOSED:
         PyErr_SetNone(PyExc_EOFError);
         break;
+    case MH_E_LOST:
+        PyErr_SetString(PyExc_OSError, "got end of file during message");
+        break;
     default:
         ext_raise_code(NULL, rc);
     }

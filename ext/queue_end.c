@@ -323,6 +323,40 @@ static PyObject *end_socket(end_object *self, void *Py_UNUSED(closure))
     return PyLong_FromLong(fd);
 }
 
+static PyObject *end_set_writers(end_object *self, PyObject *args)
+{
+    int fd;
+    queue_shared *shared = PyArg_ParseTuple(args, "i:set_writers", &fd) ? enter(self) : NULL;
+    if (shared == NULL) {
+        return NULL;
+    }
+    int rc = mh_channel_set_writers(shared->channel, fd);
+    queue_drop(shared);
+    return rc < 0 ? raise_code(self, rc, 0) : Py_NewRef(Py_None);
+}
+
+static PyObject *end_writers(end_object *self, void *Py_UNUSED(closure))
+{
+    queue_shared *shared = enter(self);
+    if (shared == NULL) {
+        return NULL;
+    }
+    int fd = mh_channel_writers_fd(shared->channel);
+    queue_drop(shared);
+    return PyLong_FromLong(fd);
+}
+
+static PyObject *end_ring(end_object *self, PyObject *Py_UNUSED(ignored))
+{
+    queue_shared *shared = enter(self);
+    if (shared == NULL) {
+        return NULL;
+    }
+    mh_channel_ring(shared->channel);
+    queue_drop(shared);
+    Py_RETURN_NONE;
+}
+
 static PyObject *end_handle(end_object *self, PyObject *Py_UNUSED(ignored))
 {
     queue_shared *shared = enter(self);
@@ -423,6 +457,11 @@ static PyMethodDef end_methods[] = {
     EXT_METHOD("poll", end_poll, EXT_FASTCALL,
                "poll($self, /, timeout=None, *, cancel=None)\n--\n\nIs there a message, or the end?"),
     EXT_METHOD("close", end_close, METH_NOARGS, "close($self, /)\n--\n\nLet go of it in this process."),
+    EXT_METHOD(
+        "set_writers", end_set_writers, METH_VARARGS,
+        "set_writers($self, fd, /)\n--\n\nEnd of file is when this reading end of a pipe hangs up; it is "
+        "taken over."),
+    EXT_METHOD("ring", end_ring, METH_NOARGS, "ring($self, /)\n--\n\nWhoever waits looks again."),
     EXT_METHOD("handle", end_handle, METH_NOARGS, "handle($self, /)\n--\n\n(fd, bell)"),
     EXT_METHOD("select_fd", end_select_fd, METH_NOARGS,
                "select_fd($self, /)\n--\n\nA descriptor to select on."),
@@ -438,6 +477,7 @@ static PyMethodDef end_methods[] = {
 };
 
 static PyGetSetDef end_getset[] = {
+    {"writers_fd", (getter) end_writers, NULL, PyDoc_STR("What set_writers() was given; -1: nothing."), NULL},
     {"socket_fd", (getter) end_socket, NULL, PyDoc_STR("Its descriptor; not yet rung."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

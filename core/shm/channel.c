@@ -258,6 +258,9 @@ void mh_channel_destroy(mh_channel *ch)
         return;
     }
     mh__hands_free(ch->view.hands);
+    if (mh_channel_writers_fd(ch) >= 0) {
+        mh_os_close(mh_channel_writers_fd(ch));
+    }
     if (ch->view.bell_in >= 0) {
         mh_os_close(ch->view.bell_in);
     }
@@ -316,6 +319,17 @@ void mh_channel_share_outside(mh_channel *ch)
 int mh_channel_is_outside(const mh_channel *ch)
 {
     return (int) mh_load_acq(&ch->view.ring->outside);
+}
+
+int mh_channel_set_writers(mh_channel *ch, int fd)
+{
+    int none = 0;
+    return mh_cas_acq_rel(&ch->view.writers, &none, fd + 1) ? 0 : -EBUSY;
+}
+
+int mh_channel_writers_fd(const mh_channel *ch)
+{
+    return mh_load_acq(&ch->view.writers) - 1;
 }
 
 void mh_channel_set_claim(mh_channel *ch, MH_ATOMIC(uint64_t) *claim)

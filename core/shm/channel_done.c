@@ -64,7 +64,7 @@ int mh_channel_join(mh_channel *ch, mh_deadline deadline, mh_cancel *cancel)
     while (rc == 0 && !all_done(view)) {
         if (view->hands) {
             (void) mh__lease_look(view, 0); /* what a dead consumer had goes to the next one */
-            until = mh__lease_slice(deadline, &slice);
+            until = mh__slice(deadline, &slice);
         }
         rc = mh__gate_wait(&view->ring->all_done, MH__SLEEPERS | MH__ALL, all_done, view, until, cancel,
                            view->flags, &slept);

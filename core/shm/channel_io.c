@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/debug/trace.h"
+#include "core/os/os.h"
 #include "core/shm/channel_gate.h"
 #include "core/shm/channel_lease.h"
 #include "core/shm/channel_view.h"
@@ -259,25 +260,34 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
     return 0;
 }
 
-/* Wait for something to take. A ring with leases is looked through now and then: what the dead had comes back. 0: try
- * again. */
+/* Has everyone gone who could put? Not where nobody said how to know. */
+static int writers_are_gone(const struct mh__view *view)
+{
+    int fd = mh_load_acq(&view->writers) - 1, events = fd < 0 ? 0 : mh_os_poll(fd, 0, MH_AT_ONCE);
+    return events > 0 && events & MH_OS_HUNG_UP;
+}
+
+/* Wait for something to take. Now and then somebody looks: at a ring with leases, for what the dead had; and whether
+ * anyone is left to put. 0: try again. */
 static int wait_for_message(struct mh__view *view, mh_deadline deadline, mh_cancel *cancel, int *slept,
                             int64_t *slice)
 {
-    mh_deadline until = deadline;
+    int looks = view->hands || mh_load_rlx(&view->writers);
+    mh_deadline until = looks ? mh__slice(deadline, slice) : deadline;
     int rc;
 
-    if (view->hands) {
-        if (mh__lease_look(view, 0)) {
-            return 0;
-        }
-        until = mh__lease_slice(deadline, slice);
+    if (view->hands && mh__lease_look(view, 0)) {
+        return 0;
+    }
+    if (writers_are_gone(view)) { /* what they put before, they put before this look at the ring */
+        return message_ready(view) ? 0 : MH_E_CLOSED;
     }
     rc = mh__gate_wait(&view->ring->not_empty, MH__SLEEPERS, message_ready, view, until, cancel, view->flags,
                        slept);
-    if (rc == -ETIMEDOUT && view->hands &&
+    if (rc == -ETIMEDOUT && looks &&
         deadline != MH_AT_ONCE) { /* once more before it is said that there is none */
-        return until != deadline || mh__lease_look(view, 0) ? 0 : rc;
+        return until != deadline || (view->hands && mh__lease_look(view, 0)) || writers_are_gone(view) ? 0
+                                                                                                       : rc;
     }
     return rc;
 }
@@ -346,5 +356,5 @@ int mh_channel_poll(mh_channel *ch, mh_deadline deadline, mh_cancel *cancel)
     if (slept && message_ready(view)) { /* our wake is for whoever takes the message */
         mh__gate_open(&view->ring->not_empty, view->flags);
     }
-    return rc;
+    return rc == MH_E_CLOSED ? 0 : rc;
 }

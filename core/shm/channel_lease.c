@@ -409,7 +409,7 @@ int mh__lease_look(struct mh__view *view, int64_t least)
     return 1;
 }
 
-mh_deadline mh__lease_slice(mh_deadline deadline, int64_t *slice)
+mh_deadline mh__slice(mh_deadline deadline, int64_t *slice)
 {
     mh_deadline until;
 

@@ -52,7 +52,7 @@ int mh__lease_done(struct mh__view *view); /* 0, -EPERM, MH_E_CORRUPT */
 /* Give back what dead processes had, unless that was last done less than `least` ns ago. Nonzero: something waits. */
 int mh__lease_look(struct mh__view *view, int64_t least);
 /* Until when to wait before the next look: 50 ms from now, then twice as long each time, up to 1 s. */
-mh_deadline mh__lease_slice(mh_deadline deadline, int64_t *slice);
+mh_deadline mh__slice(mh_deadline deadline, int64_t *slice);
 void mh__lease_usage(const struct mh__view *view, uint64_t *items, uint64_t *bytes);
 uint64_t mh__lease_unfinished(const struct mh__view *view);
 

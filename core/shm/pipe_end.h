@@ -35,6 +35,7 @@ struct mh_pipe {
      * end. */
     mh_message partial;
     uint64_t partial_size, partial_got;
+    MH_ATOMIC(uint32_t) cut; /* 1: since the last whole message one was begun that has not come */
 };
 
 /* The other end's holders are all gone (asked of the kernel). */

@@ -278,6 +278,7 @@ static int begin_partial(mh_pipe *end, uint64_t head, const struct mh__record *r
         return rc;
     }
     set_reader(end, mh_os_self());
+    mh_store_rlx(&end->cut, 1);
     MH__TRACE("receive.reader");
     mh__ring_copy(&end->in, head, sizeof total, end->partial.data, size);
     end->partial_size = total;
@@ -419,6 +420,21 @@ static void after_receive(struct need *need, int large, int slept)
     mh__bell_if_empty(&end->in);
 }
 
+/* End of file. Where a message was under way, that is said first: what there was of it is thrown away. */
+static int end_of_file(mh_pipe *end)
+{
+    if (!mh_load_rlx(&end->cut)) {
+        return MH_E_CLOSED;
+    }
+    mh__head_enter(&end->in);
+    if (is_reader(end)) {
+        set_reader(end, 0);
+    }
+    mh_store_rlx(&end->cut, 0);
+    mh__head_leave(&end->in);
+    return MH_E_LOST;
+}
+
 int mh_pipe_receive(mh_pipe *end, mh_message *message, mh_deadline deadline, mh_cancel *cancel)
 {
     struct need need = {.end = end, .closes = mh_load_acq(&end->shared->closes[1 - end->side])};
@@ -438,6 +454,11 @@ int mh_pipe_receive(mh_pipe *end, mh_message *message, mh_deadline deadline, mh_
         if (rc < 0) {
             break;
         }
+    }
+    if (rc == 0) {
+        mh_store_rlx(&end->cut, 0);
+    } else if (rc == MH_E_CLOSED) {
+        rc = end_of_file(end);
     }
     if (rc == 0 || slept) {
         after_receive(&need, rc == 0 && message->size > MH__PIPE_PIECE, slept);

@@ -128,6 +128,15 @@ MH_API int mh_channel_get_many(mh_channel *channel, mh_message *message, size_t 
  * death: nothing changed */
 MH_API int mh_channel_poll(mh_channel *channel, mh_deadline deadline, mh_cancel *cancel);
 
+/* The reading end of a pipe whose other end everyone has who may still put: from now on whoever waits for a message
+ * through this view is told MH_E_CLOSED once the channel is empty and nobody has that other end any more (closed or
+ * dead; found out within a second, or at mh_channel_ring). Taken over: it is closed with the view. -EBUSY: there is one.
+ * The second: that descriptor; -1 where there is none.
+ * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: the kernel says
+ * who is gone */
+MH_API int mh_channel_set_writers(mh_channel *channel, int fd);
+MH_API int mh_channel_writers_fd(const mh_channel *channel);
+
 /* A process that does not share this tree's arena is about to have the channel: messages must not refer to
  * blocks from now on (it is the putters who look). For good. `is`: was that said?
  * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: said or

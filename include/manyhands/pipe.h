@@ -53,8 +53,9 @@ MH_API int mh_pipe_send(mh_pipe *end, const mh_part *parts, size_t count, uint32
                         mh_cancel *cancel);
 
 /* Receive the oldest message. 0; -ETIMEDOUT, -ECANCELED, -EINTR (nothing is lost: a large message half
- * received stays with this end, and the next receive goes on with it), MH_E_CLOSED (end of file), -EBADF
- * (this end only sends), -ENOMEM (the message stays), MH_E_CORRUPT.
+ * received stays with this end, and the next receive goes on with it), MH_E_CLOSED (end of file), MH_E_LOST (the
+ * same, and in the middle of a message; said once), -EBADF (this end only sends), -ENOMEM (the message stays),
+ * MH_E_CORRUPT.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a message | cancellation: yes | allocs:
  * message->data | death: the message is still there or gone with the dead; others who hold this end go on
  * with the next */

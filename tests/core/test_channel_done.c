@@ -423,3 +423,44 @@ TEST(many_in_hand_are_done_in_any_order)
     mh_message_fini(&message);
     mh_channel_destroy(ch);
 }
+
+/* ---- who is left to put --------------------------------------------------------------------------------------------- */
+
+static void get_until_closed(void *arg)
+{
+    mh_message message = {0};
+
+    CHECK_EQ(mh_channel_get(arg, &message, mh_in_ms(15000), NULL), 0);
+    CHECK_EQ(mh_channel_get(arg, &message, mh_in_ms(15000), NULL), MH_E_CLOSED);
+    CHECK_EQ(mh_channel_poll(arg, MH_AT_ONCE, NULL), 0);
+    mh_message_fini(&message);
+}
+
+TEST(the_last_writer_goes)
+{
+    mh_channel *ch = make(0, 0, 0);
+    int fds[2];
+    pid_t consumer;
+
+    CHECK_EQ(pipe(fds), 0);
+    CHECK_EQ(mh_channel_writers_fd(ch), -1);
+    CHECK_EQ(mh_channel_set_writers(ch, fds[0]), 0);
+    CHECK_EQ(mh_channel_set_writers(ch, fds[0]), -EBUSY);
+    CHECK_EQ(mh_channel_writers_fd(ch), fds[0]);
+    CHECK_EQ(mh_channel_poll(ch, MH_AT_ONCE, NULL), -ETIMEDOUT);
+    CHECK_EQ(get(ch), -1);
+    /* the consumer's own copy of the writing end has to go, too, as after any fork */
+    consumer = fork();
+    if (consumer == 0) {
+        (void) close(fds[1]);
+        get_until_closed(ch);
+        _exit(0);
+    }
+    CHECK_EVENTUALLY(t_sleeps(consumer));
+    CHECK_EQ(put(ch, 1), 0);
+    CHECK_EQ(close(fds[1]), 0);
+    mh_channel_ring(ch);
+    CHECK_EQ(t_wait(consumer, 10), 0);
+    mh_channel_destroy(ch);
+    CHECK_EQ(close(fds[0]), -1); /* it went with the view */
+}

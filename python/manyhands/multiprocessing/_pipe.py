@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 from typing import Any
 
 from manyhands._facade import stdlib_of
@@ -104,22 +105,61 @@ def _rebuild(fds: Any, side: int, duplex: int, readable: bool, writable: bool) -
 class QueueConnection(PipeConnection):
     """A queue as a connection: `send` puts, `recv` takes the next object, whoever put it."""
 
-    def __init__(self, end: Any, readable: bool = True, writable: bool = True) -> None:
+    _life: int | None = (
+        None  # of one that writes: held as long as it may; end of file is when nobody holds it
+    )
+    _both: Any = (
+        None  # of one that reads, and was selected: an epoll object of what is there and of end of file
+    )
+
+    def __init__(
+        self, end: Any, readable: bool = True, writable: bool = True, life: int | None = None
+    ) -> None:
         super().__init__(end, readable, writable)
+        if life is not None and readable:
+            end.set_writers(life)
+        else:
+            self._life = life
+
+    def _close(self, _close: Any = None) -> None:
+        life, self._life = self._life, None
+        if life is not None:
+            os.close(life)
+            self._end.ring()
+        if self._both is not None:
+            self._both.close()
+        super()._close()
+
+    def fileno(self) -> int:
+        fd, life = super().fileno(), self._end.writers_fd
+        if life < 0:
+            return fd
+        if self._both is None:
+            both = select.epoll()
+            both.register(fd, select.EPOLLIN)
+            both.register(life, 0)  # that it has hung up is told unasked
+            self._both = both
+        return int(self._both.fileno())
+
+    def _life_to_send(self) -> Any:
+        life = self._life if self._life is not None else self._end.writers_fd
+        return None if life < 0 else _reduction.DupFd(life)
 
     def __reduce__(self) -> Any:
         fd, bell = self._end.handle()
         if not _handles.is_spawning():
             fds: Any = _reduction.DupFd(fd), _reduction.DupFd(bell)
-            return _rebuild_queue, (False, *fds, self.readable, self.writable)
+            return _rebuild_queue, (False, *fds, self.readable, self.writable, self._life_to_send())
         if _handles.goes_outside():
             self._end.share_outside()
         file = os.fstat(fd).st_ino  # both ends have the same descriptors, and a child gets each of them once
         fds = _handles.send(self, fd, ("queue end", file)), _handles.send(self, bell, ("end bell", file))
-        return _rebuild_queue, (True, *fds, self.readable, self.writable)
+        return _rebuild_queue, (True, *fds, self.readable, self.writable, self._life_to_send())
 
 
-def _rebuild_queue(kept: bool, fd: Any, bell: Any, readable: bool, writable: bool) -> QueueConnection:
+def _rebuild_queue(
+    kept: bool, fd: Any, bell: Any, readable: bool, writable: bool, life: Any
+) -> QueueConnection:
     if kept:
         end, _ = core.QueueEnd._attach(_handles.receive(fd), _handles.receive(bell))
     else:
@@ -128,13 +168,14 @@ def _rebuild_queue(kept: bool, fd: Any, bell: Any, readable: bool, writable: boo
             for own in fds:
                 stack.callback(os.close, own)
             end, _ = core.QueueEnd._attach(*fds)
-    return QueueConnection(end, readable, writable)
+    return QueueConnection(end, readable, writable, None if life is None else life.detach())
 
 
 def queue_connections() -> tuple[QueueConnection, QueueConnection]:
-    """Where to take from and where to put into a new queue."""
+    """Where to take from and where to put into a new queue. The first sees end of file once nobody has the second."""
     reader, writer = core.QueueEnd._pair()
-    return QueueConnection(reader, writable=False), QueueConnection(writer, readable=False)
+    there, here = os.pipe()
+    return QueueConnection(reader, True, False, there), QueueConnection(writer, False, True, here)
 
 
 def send_handle(conn: Any, handle: int, destination_pid: int) -> None:

@@ -276,3 +276,47 @@ def log_when(event):
 def log_for_ever():
     while True:
         logging.getLogger("kitchen").info("x" * 1000)
+
+
+def send_and_die(connection, items):
+    for item in items:
+        connection.send(item)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def send_bytes_for_ever(connection, size):
+    while True:
+        connection.send_bytes(b"x" * size)
+
+
+def take_and_die(connection):
+    connection.recv()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def put_and_die(queue, items):
+    for item in items:
+        queue.put(item)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def square(number):
+    return number * number
+
+
+def divide(a, b):
+    return a / b
+
+
+def same(value):
+    return value
+
+
+def pid_of(_):
+    time.sleep(0.005)
+    return os.getpid()
+
+
+def send_to_received(connection, item):
+    with connection.recv() as writer:
+        writer.send(item)

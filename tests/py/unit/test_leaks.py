@@ -639,7 +639,8 @@ def message_queue() -> None:
 
 
 @row(
-    "QueueEnd: send send_bytes recv recv_bytes poll close handle select_fd share_outside _attach _pair socket_fd"
+    "QueueEnd: send send_bytes recv recv_bytes poll close handle select_fd share_outside _attach _pair socket_fd "
+    "set_writers writers_fd ring"
 )
 def queue_end() -> None:
     reader, writer = core.QueueEnd._pair()
@@ -650,6 +651,14 @@ def queue_end() -> None:
     failing(writer.send, lambda: MARK)
     assert reader.select_fd() >= 0 and reader.socket_fd >= 0
     again = core.QueueEnd._attach(*reader.handle())
+    there, here = os.pipe()
+    reader.set_writers(there)
+    assert reader.writers_fd == there
+    failing(reader.set_writers, there)
+    failing(reader.set_writers, MARK)
+    os.close(here)
+    reader.ring()
+    failing(reader.recv)
     for end in (reader, writer, *again):
         end.close()
     failing(reader.recv)
