@@ -300,10 +300,6 @@ def put_and_die(queue, items):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def square(number):
-    return number * number
-
-
 def divide(a, b):
     return a / b
 

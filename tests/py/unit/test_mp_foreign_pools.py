@@ -1,5 +1,5 @@
-"""Others' pools on our queues, locks and processes: the standard library's own Pool and ProcessPoolExecutor, which reach
-for `_reader`, `_writer`, `_rlock` and end of file, and loky."""
+"""Others' pools on our queues, locks and processes: the standard library's own Pool and ProcessPoolExecutor, which
+reach for `_reader`, `_writer`, `_rlock` and end of file, and loky."""
 
 import concurrent.futures
 import os
