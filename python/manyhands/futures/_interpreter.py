@@ -11,6 +11,7 @@ raise an exception in another.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -193,7 +194,8 @@ def _opened(number: int, kind: int, *parts: Any) -> Any:
 
 def _advised(error: BaseException) -> BaseException:
     if isinstance(error, ImportError) and "subinterpreter" in str(error):
-        error.add_note(f"{error.name or 'It'}: {ADVICE}")
+        found = re.match(r"module (\S+) ", str(error))
+        error.add_note(f"{found[1] if found else error.name}: {ADVICE}")
     return error
 
 

@@ -4,7 +4,6 @@ last words, and tasks that can be ended or revoked."""
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import signal
 import sys
 import time
@@ -35,8 +34,11 @@ def death(process: Any, paper: worker.Paper | None) -> WorkerDiedError:
     with contextlib.suppress(OSError, AttributeError):
         error.last_words = paper.read()  # type: ignore[union-attr]
     crash = error.last_words.find("Fatal Python error")
-    if crash >= 0 and faulthandler.is_enabled() and sys.stderr is not None:
-        print(error.last_words[crash:], file=sys.stderr, flush=True)
+    if crash >= 0 and sys.stderr is not None:
+        import faulthandler  # here, since interpreters that import this module refuse it
+
+        if faulthandler.is_enabled():
+            print(error.last_words[crash:], file=sys.stderr, flush=True)
     return error
 
 
