@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import set_module
 from manyhands.multiprocessing import _shared_memory
 from manyhands.multiprocessing._shared_memory import with_ours
 
@@ -34,3 +35,9 @@ class SharedMemoryManager(_std.SharedMemoryManager):  # type: ignore[misc,name-d
     _Server = SharedMemoryServer
     SharedMemory = with_ours(_std.SharedMemoryManager.SharedMemory, shared_memory=_shared_memory)
     ShareableList = with_ours(_std.SharedMemoryManager.ShareableList, shared_memory=_shared_memory)
+
+
+# Where a child that unpickles them looks: the public module, which imports this one, and not the other way round.
+set_module(
+    "multiprocessing.managers", "manyhands.multiprocessing.managers", SharedMemoryManager, SharedMemoryServer
+)

@@ -16,7 +16,7 @@ import types
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import leftovers
+from manyhands._impl import leftovers, set_module
 
 _std = stdlib_of("multiprocessing.shared_memory")
 _process = stdlib_of("multiprocessing.process")
@@ -105,3 +105,9 @@ class ShareableList(_std.ShareableList):  # type: ignore[misc,name-defined]
     """A list of fixed length in a named block of shared memory; who attaches is not tracked."""
 
     __init__ = with_ours(_std.ShareableList.__init__, SharedMemory=SharedMemory)
+
+
+# Where a child that unpickles them looks: the public module, which imports this one, and not the other way round.
+set_module(
+    "multiprocessing.shared_memory", "manyhands.multiprocessing.shared_memory", SharedMemory, ShareableList
+)

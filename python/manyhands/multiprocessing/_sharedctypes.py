@@ -11,7 +11,7 @@ import weakref
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core
+from manyhands._impl import core, set_module
 from manyhands.multiprocessing import _handles
 
 _std = stdlib_of("multiprocessing.sharedctypes")
@@ -171,3 +171,9 @@ class SynchronizedArray(SynchronizedBase, core.SyncedArray, _std.SynchronizedArr
 
 class SynchronizedString(SynchronizedArray, _std.SynchronizedString):  # type: ignore[misc,name-defined]
     """An array of characters with its lock."""
+
+
+# Where a child that unpickles them looks: the public module, which imports this one, and not the other way round.
+OURS = "manyhands.multiprocessing.sharedctypes"
+set_module(OURS, OURS, Memory, rebuild_ctype, synchronized)
+set_module("multiprocessing.sharedctypes", OURS, Synchronized, SynchronizedArray, SynchronizedString)

@@ -8,6 +8,7 @@ _std = stdlib_of("multiprocessing.sharedctypes")
 if available:
     from manyhands.multiprocessing._sharedctypes import (
         Array,
+        Memory,
         RawArray,
         RawValue,
         Synchronized,

@@ -8,6 +8,8 @@ import multiprocessing as stdlib
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -193,3 +195,36 @@ def test_the_memory_of_a_large_array_goes_with_it() -> None:
         del array
         gc.collect()
     assert shared() < before + 4000 and len(os.listdir("/proc/self/fd")) <= descriptors + 1
+
+
+SUBSTITUTED = """
+import multiprocessing
+from multiprocessing import shared_memory
+def work(value, block):
+    import multiprocessing.managers, multiprocessing.sharedctypes, multiprocessing.shared_memory
+    value.value += type(value).__module__ == "manyhands.multiprocessing.sharedctypes"
+    block.buf[0] = type(block).__module__ == "manyhands.multiprocessing.shared_memory"
+    manager = multiprocessing.managers.SharedMemoryManager
+    value.value += manager.__module__ == "manyhands.multiprocessing.managers"
+    block.close()
+if __name__ == "__main__":
+    value, block = multiprocessing.Value("i"), shared_memory.SharedMemory(create=True, size=10)
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(value, block))
+    process.start()
+    process.join()
+    print(value.value, block.buf[0])
+    block.close()
+    block.unlink()
+"""
+
+
+def test_a_spawned_child_of_a_substituted_program_has_ours_too(tmp_path: Any) -> None:
+    """Its first import is what is unpickled, and that must not be the standard library's by a circle of imports."""
+    (tmp_path / "program.py").write_text(SUBSTITUTED)
+    done = subprocess.run(
+        [sys.executable, "-m", "manyhands", "run", str(tmp_path / "program.py")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MANYHANDS_COMPAT": ""},
+    )
+    assert done.stdout == "2 1\n", done.stderr
