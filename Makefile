@@ -43,6 +43,12 @@ test-python: ## the Python tests alone, for PYTHON (ARGS for pytest)
 stress: ## lost wake-ups, lost or doubled items, fairness, forks, broken twins: SCALE=10 runs ten times as long
 	@MANYHANDS_STRESS=$(or $(SCALE),10) TEST_LIMIT=$(or $(TEST_LIMIT),7200) tools/run_tests python tests/py/stress $(ARGS)
 
+.PHONY: soak
+soak: ## kill processes at random that use all shared things, and compare the books: MINUTES=10 KILLS=10000 SEED=7
+	@venv=$$($(SETUP) venv build base test) && site=$$($(SETUP) build) && \
+	PYTHONPATH=$$site $$venv/bin/python tests/py/crash/soak.py --minutes $(or $(MINUTES),1) \
+	$(KILLS:%=--kills %) $(SEED:%=--seed %) $(ARGS)
+
 .PHONY: conformance
 conformance: ## CPython's own tests on manyhands: SUITES='queue mp_fork' picks some, ARGS for the runner (ARGS=--help)
 	@site=$$($(SETUP) build) && $$($(SETUP) python) tests/py/conformance --python $$($(SETUP) python) --subject-path $$site \

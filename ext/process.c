@@ -270,6 +270,11 @@ static PyObject *arena_usage(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     return Py_BuildValue("IK", blocks, (unsigned long long) bytes);
 }
 
+static PyObject *arena_sweep(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromUnsignedLong(mh_arena_peek() == NULL ? 0 : mh_arena_sweep(mh_arena_peek()));
+}
+
 static PyMethodDef process_functions[] = {
     EXT_METHOD(
         "lifeline", lifeline, METH_NOARGS,
@@ -289,6 +294,9 @@ static PyMethodDef process_functions[] = {
                "arena_join($module, fd, place, /)\n--\n\nJoin the parent's arena."),
     EXT_METHOD("arena_usage", arena_usage, METH_NOARGS,
                "arena_usage($module, /)\n--\n\n(blocks in use, their bytes)"),
+    EXT_METHOD(
+        "arena_sweep", arena_sweep, METH_NOARGS,
+        "arena_sweep($module, /)\n--\n\nFree what only dead processes hold; how many blocks that were."),
     EXT_METHOD(
         "block", block_new, EXT_FASTCALL,
         "block($module, /, size, zero=False, format=None, shape=None)\n--\n\nA new Block of `size` bytes."),

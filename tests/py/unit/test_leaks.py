@@ -479,10 +479,11 @@ def atomics() -> None:
 @row("_waits")
 @row("_held")
 @row("arena_usage")
+@row("arena_sweep")
 @row("arena_fd")
 def functions() -> None:
     core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
-    assert core.arena_usage() and core.arena_fd() >= 0
+    assert core.arena_usage() and core.arena_sweep() == 0 and core.arena_fd() >= 0
 
 
 @row("arena_reserve")
