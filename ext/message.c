@@ -267,6 +267,27 @@ static PyObject *corrupt(void)
     return NULL;
 }
 
+void message_take(void *data, size_t size, uint32_t tag)
+{
+    mh_arena *arena = mh_arena_peek();
+    message_head head;
+    if ((tag != MESSAGE_BLOCKS && tag != MESSAGE_BYTES) || arena == NULL || size < sizeof head) {
+        return;
+    }
+    memcpy(&head, data, sizeof head);
+    if (head.count > (size - sizeof head) / sizeof(message_block) || head.arena != mh_arena_id(arena)) {
+        return;
+    }
+    for (size_t i = 0; i < head.count; i++) {
+        message_block record;
+        char *at = (char *) data + sizeof head + i * sizeof record;
+        mh_block block;
+        memcpy(&record, at, sizeof record);
+        record.parcel = mh_block_out_of_message(arena, record.parcel, &block) == 0 ? block : 0;
+        memcpy(at, &record, sizeof record);
+    }
+}
+
 /* The records at the head of a message; their number in `count`. NULL with an exception: the message is too short, or
  * its blocks are not this tree's. */
 static const char *records_of(const char *data, size_t size, const mh_arena *arena, size_t *count)
@@ -292,10 +313,10 @@ static const char *records_of(const char *data, size_t size, const mh_arena *are
 }
 
 /* The stretch of a record as a Block; what the parcel held this process holds now. NULL without exception: void. */
-static PyObject *take_block(ext_state *state, mh_arena *arena, const message_block *record)
+static PyObject *take_block(ext_state *state, mh_arena *arena, const message_block *record, int taken)
 {
-    mh_block block;
-    int rc = mh_block_out_of_message(arena, record->parcel, &block);
+    mh_block block = record->parcel;
+    int rc = taken ? block == 0 ? MH_E_LOST : 0 : mh_block_out_of_message(arena, record->parcel, &block);
     if (rc < 0) {
         if (rc != MH_E_LOST) {
             ext_raise_code(NULL, rc);
@@ -324,7 +345,7 @@ static PyObject *bytes_of(PyObject *block)
     return bytes;
 }
 
-static PyObject *unpack_bytes(ext_state *state, const char *data, size_t size)
+static PyObject *unpack_bytes(ext_state *state, const char *data, size_t size, int taken)
 {
     size_t count;
     mh_arena *arena = block_arena();
@@ -334,7 +355,7 @@ static PyObject *unpack_bytes(ext_state *state, const char *data, size_t size)
     }
     message_block record;
     memcpy(&record, records, sizeof record);
-    PyObject *block = take_block(state, arena, &record);
+    PyObject *block = take_block(state, arena, &record, taken);
     PyObject *bytes = block == NULL ? NULL : bytes_of(block);
     Py_XDECREF(block);
     return bytes;
@@ -352,7 +373,7 @@ static PyObject *unpickle(ext_state *state, const char *data, size_t size, PyObj
     return value;
 }
 
-static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size)
+static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size, int taken)
 {
     size_t count;
     mh_arena *arena = block_arena();
@@ -366,7 +387,7 @@ static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size)
     for (size_t i = 0; i < count; i++) { /* every record, also after a failure: their holds end here */
         message_block record;
         memcpy(&record, records + i * sizeof record, sizeof record);
-        PyObject *block = take_block(state, arena, &record);
+        PyObject *block = take_block(state, arena, &record, taken);
         if (block != NULL && record.is_pickle) {
             Py_XSETREF(pickle, Py_NewRef(block));
         } else if (block != NULL) {
@@ -389,16 +410,17 @@ static PyObject *unpack_blocks(ext_state *state, const char *data, size_t size)
 
 PyObject *message_unpack(ext_state *state, const char *data, size_t size, uint32_t tag)
 {
-    switch (tag) {
+    int taken = (tag & MESSAGE_TAKEN) != 0;
+    switch (tag & ~MESSAGE_TAKEN) {
     case MESSAGE_INLINE:
         return codec_decode(data, size);
     case MESSAGE_RAW:
     case MESSAGE_PICKLE:
         return unpickle(state, data, size, Py_None);
     case MESSAGE_BLOCKS:
-        return unpack_blocks(state, data, size);
+        return unpack_blocks(state, data, size, taken);
     case MESSAGE_BYTES:
-        return unpack_bytes(state, data, size);
+        return unpack_bytes(state, data, size, taken);
     default:
         return corrupt();
     }
@@ -406,7 +428,7 @@ PyObject *message_unpack(ext_state *state, const char *data, size_t size, uint32
 
 PyObject *message_bytes(ext_state *state, const char *data, size_t size, uint32_t tag)
 {
-    if (tag == MESSAGE_RAW || tag == MESSAGE_PICKLE) {
+    if ((tag & ~MESSAGE_TAKEN) == MESSAGE_RAW || (tag & ~MESSAGE_TAKEN) == MESSAGE_PICKLE) {
         return PyBytes_FromStringAndSize(data, (Py_ssize_t) size);
     }
     PyObject *value = message_unpack(state, data, size, tag);

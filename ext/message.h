@@ -15,13 +15,15 @@ enum message_kind {                 /* the tag of a message */
                     MESSAGE_BYTES /* message_head and one record: a large bytes object */
 };
 
+#define MESSAGE_TAKEN 0x100u /* beside a tag, never in a channel: message_take() was called on it */
+
 typedef struct
     message_head { /* before the records; blocks mean something in their own tree of processes only */
     uint64_t count, arena;
 } message_head;
 
-typedef struct message_block { /* a stretch of a block of the arena, which a parcel keeps alive */
-    uint64_t parcel, offset, size;
+typedef struct message_block {     /* a stretch of a block of the arena, which a parcel keeps alive */
+    uint64_t parcel, offset, size; /* parcel: once it was taken, the block, 0 where that was void */
     uint32_t readonly, is_pickle; /* is_pickle: not a buffer, but the pickle itself, too large for the ring */
 } message_block;
 
@@ -44,6 +46,16 @@ void message_unsent(message_out *out); /* it is not: let go of its blocks */
 int message_is_sharing(void);
 /* _share(function, *args): call it, and meanwhile it is. */
 PyObject *message_share(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+/* Turn the parcels of a message into holds of this process: what a channel calls before a message is gone from it, so that
+ * no death leaves a block that nobody has. What it does not understand it leaves for message_unpack to refuse. */
+void message_take(void *data, size_t size, uint32_t tag);
+
+/* The tag to open a message with that came with `tag` from a channel that calls message_take, or does not. */
+static inline uint32_t message_tag(uint32_t tag, int taken)
+{
+    return tag >= MESSAGE_TAKEN ? MESSAGE_TAKEN - 1 : taken ? tag | MESSAGE_TAKEN : tag;
+}
 
 /* The object of a message that was taken; takes over its blocks. NULL with an exception: what unpickling raised, or
  * ValueError for a message that is not one. NULL without one: the message is void (its sender died inside put). */

@@ -218,7 +218,8 @@ static PyObject *queue_get(queue_object *self, PyObject *const *args, Py_ssize_t
 
 /* The objects of a batch, each {size, tag, bytes, padding}. Every message is unpacked, so that none keeps its blocks; the
  * first exception is raised after the last. */
-static PyObject *unpack_batch(ext_state *state, mh_channel *channel, const mh_message *batch, size_t count)
+static PyObject *unpack_batch(ext_state *state, const queue_shared *shared, const mh_message *batch,
+                              size_t count)
 {
     PyObject *list = PyList_New(0), *kept[3] = {NULL, NULL, NULL};
     const char *at = batch->data;
@@ -226,11 +227,11 @@ static PyObject *unpack_batch(ext_state *state, mh_channel *channel, const mh_me
         uint32_t size, tag;
         memcpy(&size, at, 4);
         memcpy(&tag, at + 4, 4);
-        PyObject *value = message_unpack(state, at + 8, size, tag);
+        PyObject *value = message_unpack(state, at + 8, size, message_tag(tag, shared->takes));
         int rc = value == NULL ? 0 : PyList_Append(list, value);
         Py_XDECREF(value);
         if (value == NULL && !PyErr_Occurred()) {
-            (void) mh_channel_task_done(channel); /* void, see queue_take_one */
+            (void) mh_channel_task_done(shared->channel); /* void, see queue_take_one */
         }
         if (PyErr_Occurred() || rc < 0) {
             if (kept[0] == NULL) {
@@ -270,7 +271,7 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
     }
     size_t done = 0;
     int rc = queue_take((PyObject *) self, self->channel, message, (size_t) most, &done, until);
-    PyObject *list = rc < 0 ? NULL : unpack_batch(state, self->channel, message, done);
+    PyObject *list = rc < 0 ? NULL : unpack_batch(state, self->shared, message, done);
     queue_give_back(self->shared, message);
     if (rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
@@ -393,6 +394,9 @@ static PyObject *queue_claim(queue_object *self, PyObject *args)
         PyBuffer_Release(&view);
         return NULL;
     }
+    /* Who reads the claims takes a message for there that was not gone when its taker died: it must be whole then. */
+    (void) mh_channel_set_taker(self->channel, NULL);
+    self->shared->takes = 0;
     mh_channel_set_claim(self->channel, word);
     PyBuffer_Release(&self->claims);
     self->claims = view;

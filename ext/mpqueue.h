@@ -9,6 +9,7 @@ typedef struct queue_shared { /* this process's view of a channel; it goes with 
     mh_channel *channel;
     _Atomic(mh_message *) spare; /* a message buffer between two gets */
     _Atomic(size_t) holders;
+    int takes; /* its messages have been through message_take() when they come */
 } queue_shared;
 
 /* Takes the channel over, also on failure: NULL with MemoryError. */

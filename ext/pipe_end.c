@@ -163,7 +163,7 @@ static PyObject *receive(end_object *self, opener open, PyObject *const *given, 
         if (rc == -ETIMEDOUT) {
             rc = ext_wait((PyObject *) self, wait_receive, &args, until);
         }
-        value = rc < 0 ? NULL : open(state, message->data, message->size, message->tag);
+        value = rc < 0 ? NULL : open(state, message->data, message->size, message_tag(message->tag, 1));
     } while (rc >= 0 && value == NULL && !PyErr_Occurred());
     if (message->room >
         ((size_t) 1 << 20)) { /* a large message's memory is not kept for the next small one */
@@ -297,6 +297,7 @@ static PyObject *wrap(PyTypeObject *type, mh_pipe *pipe)
         return NULL;
     }
     self->pipe = pipe;
+    mh_pipe_set_taker(pipe, message_take);
     return (PyObject *) self;
 }
 

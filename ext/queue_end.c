@@ -13,6 +13,7 @@ queue_shared *queue_share(mh_channel *channel)
         return NULL;
     }
     shared->channel = channel;
+    shared->takes = mh_channel_set_taker(channel, message_take) == 0;
     atomic_init(&shared->holders, 1);
     return shared;
 }
@@ -130,7 +131,9 @@ int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ex
     }
     for (;;) {
         rc = queue_take(self, shared->channel, message, 0, NULL, until);
-        *value = rc < 0 ? NULL : opener(state, message->data, message->size, message->tag);
+        *value = rc < 0
+                     ? NULL
+                     : opener(state, message->data, message->size, message_tag(message->tag, shared->takes));
         if (rc < 0 || *value != NULL || PyErr_Occurred()) {
             break;
         }

@@ -337,6 +337,15 @@ void mh_channel_set_claim(mh_channel *ch, MH_ATOMIC(uint64_t) *claim)
     ch->view.claim = claim;
 }
 
+int mh_channel_set_taker(mh_channel *ch, mh_taker *take)
+{
+    if (ch->view.hands) {
+        return -ENOTSUP;
+    }
+    ch->view.taker = take;
+    return 0;
+}
+
 uint32_t mh_channel_taken(const mh_channel *ch)
 {
     return mh__number(mh_load_acq(&ch->view.ring->head)); /* pairs with the commit in mh__ring_take */

@@ -172,6 +172,15 @@ static void claim(struct mh__view *view, uint64_t head, size_t count)
     }
 }
 
+/* The head's lock is held, the message still in the ring. */
+static void take_behind(struct mh__view *view, void *data, size_t size, uint32_t tag)
+{
+    if (view->taker) {
+        view->taker(data, size, tag);
+        MH__TRACE("get.taken.behind");
+    }
+}
+
 /* One turn at the head. 0 taken, MH__EMPTY, MH__SMALL_BUFFER (*need says how much), MH_E_CLOSED,
  * MH_E_CORRUPT. `most` 0: one message. */
 typedef int take_turn(struct mh__view *view, mh_message *message, size_t most, size_t *need, size_t *done);
@@ -197,6 +206,7 @@ static int take_one(struct mh__view *view, mh_message *message, size_t most, siz
     message->size = record.size;
     message->tag = record.tag;
     claim(view, head, 1);
+    take_behind(view, message->data, record.size, record.tag);
     mh__ring_take(view, mh__past(head, record.size));
     *done = 1;
     return 0;
@@ -256,6 +266,12 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
     message->size = size;
     message->tag = 0;
     claim(view, head, *done);
+    for (size_t at = 0; view->taker && at < size;) {
+        uint32_t item[2];
+        memcpy(item, (unsigned char *) message->data + at, sizeof item);
+        take_behind(view, (unsigned char *) message->data + at + sizeof item, item[0], item[1]);
+        at += mh__packed(item[0]);
+    }
     mh__ring_take(view, cursor);
     return 0;
 }

@@ -120,6 +120,7 @@ struct mh__view {
     int bell_in, bell_out;      /* descriptors, -1: none; the same one where the bell is an eventfd */
     MH_ATOMIC(uint64_t) *claim; /* NULL, or where gets say what they are about to take */
     MH_ATOMIC(int) writers;     /* a pipe's reading end that hangs up once nobody can put, plus 1; 0: none */
+    mh_taker *taker;            /* NULL, or called for each message before its take is committed */
     struct mh__hands *hands;    /* NULL, or the ring has leases: what this process has in hand */
 };
 

@@ -225,6 +225,11 @@ int mh_pipe_is_outside(const mh_pipe *end)
     return (int) mh_load_acq(&end->out.ring->outside);
 }
 
+void mh_pipe_set_taker(mh_pipe *end, mh_taker *take)
+{
+    end->in.taker = take;
+}
+
 int mh_pipe_select_fd(mh_pipe *end)
 {
     if (!end->duplex && end->side == 1) {

@@ -325,6 +325,10 @@ static int take_record(mh_pipe *end, uint64_t head, const struct mh__record *rec
     } else if (mine && record->kind != MH__ABORT) {
         rc = continue_partial(end, head, record, message);
     } /* else: called off, or a piece of what a dead reader had begun */
+    if (rc == 0 && end->in.taker) { /* before the commit */
+        end->in.taker(message->data, message->size, message->tag);
+        MH__TRACE("receive.taken.behind");
+    }
     if (rc == 0 || rc == MH__BUSY) {
         mh__ring_take(&end->in, mh__past(head, record->size));
         if (mine && record->kind != MH__MORE && record->kind != MH__FIRST) {

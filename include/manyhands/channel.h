@@ -144,6 +144,16 @@ MH_API int mh_channel_writers_fd(const mh_channel *channel);
 MH_API void mh_channel_share_outside(mh_channel *channel);
 MH_API int mh_channel_is_outside(const mh_channel *channel);
 
+/* What lies behind a message changes hands together with it: `take` is called for each message that this view gets,
+ * once, with the receiver's copy of its bytes, which it may change, and its tag. It runs under the lock of the
+ * consumers' end, before the message is gone from the channel: where its caller is killed in between, the message comes
+ * to another, and what was behind it is the dead one's. It must neither wait for this channel nor take long. NULL: none,
+ * as at the beginning. Set before the first get. 0; -ENOTSUP for a channel with MH_CHANNEL_REDELIVER.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death: see
+ * above */
+typedef void mh_taker(void *data, size_t size, uint32_t tag);
+MH_API int mh_channel_set_taker(mh_channel *channel, mh_taker *take);
+
 /* From now on each get through this view says in `*claim` what it takes, and says so before it takes it: the
  * number of the first message in bits 0..31 (the puts count from 0, modulo 2^32), how many in bits 32..63 (at
  * least 1, so a claim is never 0). Who stores 0 there when he is done with them leaves behind him, whenever he

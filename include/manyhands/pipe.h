@@ -87,6 +87,11 @@ MH_API int mh_pipe_poll(mh_pipe *end, mh_deadline deadline, mh_cancel *cancel);
 MH_API void mh_pipe_share_outside(mh_pipe *end);
 MH_API int mh_pipe_is_outside(const mh_pipe *end);
 
+/* As mh_channel_set_taker, for what this end receives; a message that comes in pieces is given to it once it is whole.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death: see
+ * there */
+MH_API void mh_pipe_set_taker(mh_pipe *end, mh_taker *take);
+
 /* The socket: readable while a message, a descriptor or end of file is there, now and then for nothing. Never
  * read from it or write to it. From the first call on the other end rings it. -EBADF where this end only sends
  * (mh_pipe_handle tells the socket).

@@ -15,7 +15,7 @@ from manyhands import OwnerDiedError
 from manyhands._impl import core
 
 PLACES = 16  # of the locks' words
-SMALL, MIXED, LARGE = (0, 8, 100), (0, 100, 5_000, 40_000), (40_000, 200_000, 700_000)
+SMALL, MIXED, LARGE = (0, 8, 100), (0, 100, 5_000, 30_000), (40_000, 200_000, 700_000)
 CHANNELS = {  # name: sizes of its messages
     "queue": SMALL,
     "batch": SMALL,
@@ -25,7 +25,7 @@ CHANNELS = {  # name: sizes of its messages
     "pipe": MIXED + LARGE,
     "leased": MIXED,
 }
-NUMBERED = ("queue", "batch", "bounded", "large")
+NUMBERED = ("queue", "batch", "bounded")  # a queue whose gets are claimed keeps its blocks in another way
 LOCKS = ("Lock", "RLock", "RWLock", "Seat", "Condition", "Event", "Barrier", "Semaphore")
 
 
