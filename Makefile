@@ -43,6 +43,10 @@ test-python: ## the Python tests alone, for PYTHON (ARGS for pytest)
 stress: ## lost wake-ups, lost or doubled items, fairness, forks, broken twins: SCALE=10 runs ten times as long
 	@MANYHANDS_STRESS=$(or $(SCALE),10) TEST_LIMIT=$(or $(TEST_LIMIT),7200) tools/run_tests python tests/py/stress $(ARGS)
 
+.PHONY: crash-matrix
+crash-matrix: ## kill a process at every trace point of every operation: the table of what became of it
+	@site=$$($(SETUP) build) && $$($(SETUP) python) tools/crash_matrix.py "$$(dirname "$$site")"
+
 .PHONY: soak
 soak: ## kill processes at random that use all shared things, and compare the books: MINUTES=10 KILLS=10000 SEED=7
 	@venv=$$($(SETUP) venv build base test) && site=$$($(SETUP) build) && \

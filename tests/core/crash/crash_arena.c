@@ -14,6 +14,7 @@
 
 #include "arena_check.h"
 #include "core/debug/trace.h"
+#include "crash_die.h"
 #include "manyhands/arena.h"
 
 #define KEPT 6
@@ -62,7 +63,7 @@ static void die_at(const char *name, uint64_t number, void *arg)
         return;
     }
     note_point(name);
-    kill(getpid(), SIGKILL);
+    crash_die(name);
 }
 
 static mh_block take(size_t size)
@@ -487,7 +488,7 @@ static void die_in_child(const char *name, uint64_t number, void *arg)
         return;
     }
     note_point(name);
-    kill(getpid(), SIGKILL);
+    crash_die(name);
 }
 
 TEST_LIMIT(a_child_killed_before_it_settles, 60)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/debug/trace.h"
+#include "crash_die.h"
 #include "core/os/atomic.h"
 #include "core/shm/pipe_end.h"
 #include "manyhands/channel.h"
@@ -35,9 +36,7 @@ static void kill_self(const char *name, uint64_t number, void *arg)
 
     (void) number;
     if ((!killer->only || strcmp(killer->only, name) == 0) && --killer->left == 0) {
-        (void) kill(getpid(), SIGKILL);
-        for (;;) { /* nothing happens after it */
-        }
+        crash_die(name);
     }
 }
 

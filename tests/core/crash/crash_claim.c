@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/debug/trace.h"
+#include "crash_die.h"
 #include "core/os/atomic.h"
 #include "manyhands/channel.h"
 #include "tests/core/harness.h"
@@ -28,9 +29,7 @@ static void kill_self(const char *name, uint64_t number, void *arg)
     unsigned *left = arg;
     (void) name, (void) number;
     if (--*left == 0) {
-        (void) kill(getpid(), SIGKILL);
-        for (;;) { /* nothing happens after it */
-        }
+        crash_die(name);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/debug/trace.h"
+#include "crash_die.h"
 #include "core/os/atomic.h"
 #include "manyhands/channel.h"
 #include "tests/core/harness.h"
@@ -53,9 +54,7 @@ static void kill_self(const char *name, uint64_t number, void *arg)
     (void) number;
     if (--*left == 0) {
         *came_to |= bit_of(name);
-        (void) kill(getpid(), SIGKILL);
-        for (;;) { /* nothing happens after it */
-        }
+        crash_die(name);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "arena_check.h"
 #include "core/debug/trace.h"
+#include "crash_die.h"
 #include "manyhands/arena.h"
 #include "manyhands/channel.h"
 #include "manyhands/pipe.h"
@@ -28,7 +29,7 @@ static void die_at(const char *name, uint64_t number, void *arg)
     (void) arg;
     if (number == diary->target) {
         diary->behind |= strstr(name, "taken.behind") != NULL;
-        kill(getpid(), SIGKILL);
+        crash_die(name);
     }
 }
 
