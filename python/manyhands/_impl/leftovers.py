@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Leftover", "find", "forget", "note", "remove"]
 
@@ -100,7 +101,7 @@ def find() -> Iterator[Leftover]:
     pipes, complete = _open_pipes()
     for path in sorted(folder.iterdir()):
         try:
-            record = json.loads(path.read_text())
+            record: Any = json.loads(path.read_text())
             block = (BLOCKS / path.name).lstat()
         except FileNotFoundError:
             block = None

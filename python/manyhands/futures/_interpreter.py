@@ -10,6 +10,7 @@ raise an exception in another.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -32,8 +33,9 @@ from manyhands.multiprocessing import _crew
 from manyhands.multiprocessing._crew_worker import PICKLED, RAISED, TOLD
 from manyhands.multiprocessing.queues import OwnQueue
 
+_interpreters: Any
 try:
-    import _interpreters  # type: ignore[import-not-found,unused-ignore]
+    _interpreters = importlib.import_module("_interpreters")
 except ImportError:
     _interpreters = None
 
@@ -160,9 +162,9 @@ class InterpreterWorker(Worker):
         try:
             self._exec("_w.shut()")
             _interpreters.destroy(self.interpreter)
-        except Exception:  # a thread of the user's is left in it: it stays until the process ends
+        except Exception as error:  # a thread of the user's is left in it: it stays until the process ends
             if sys.flags.dev_mode:
-                sys.excepthook(*sys.exc_info())
+                sys.excepthook(type(error), error, error.__traceback__)
         self.interpreter = None
         with self.engine.lock:
             _guard(-1)

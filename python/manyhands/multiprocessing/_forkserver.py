@@ -334,8 +334,8 @@ def _be_child(fds: list[int], handlers: dict[Any, Any]) -> None:
         server._forkserver_pid = server._owner = None
         server._inherited_fds = _std._forkserver._inherited_fds = inherited
         code = _spawn._main(read, os.dup(read))
-    except Exception:
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
     finally:
         if exits is not None:
