@@ -111,6 +111,11 @@ class Serial:
         pass
 
 
+left_behind: list[
+    threading.Thread
+] = []  # of pools that were abandoned: they may be in a call that takes long
+
+
 class _Pool:
     """What both kinds of pool share: submit all, wait for all, in order."""
 
@@ -170,6 +175,7 @@ class _Pool:
         """Stop without waiting for calls that run: nothing new starts."""
         worker.stop_soon()
         if self._pool is not None:
+            left_behind.extend(getattr(self._pool, "_threads", ()))
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 

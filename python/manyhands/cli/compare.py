@@ -67,12 +67,21 @@ def run(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader of our output has gone: nothing left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        # A thread is still in a call of the user's function, which cannot be ended: do not wait for it.
+    if _a_call_goes_on():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def _a_call_goes_on() -> bool:
+    """Is a thread still in a call of the user's function, which cannot be ended? It is not to be waited for."""
+    from manyhands.advise import engines
+
+    for thread in engines.left_behind:
+        thread.join(0.1)
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    return any(not thread.daemon or thread in engines.left_behind for thread in others)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -14,9 +14,8 @@ from manyhands._facade import stdlib_of
 from manyhands.futures import _process_worker as worker
 from manyhands.futures._errors import WorkerDiedError
 from manyhands.futures._executor import WorkerFigures
-from manyhands.multiprocessing import _crew
+from manyhands.multiprocessing import _crew, _sharedctypes
 
-_sharedctypes: Any = stdlib_of("multiprocessing.sharedctypes")
 _threading: Any = stdlib_of("threading")
 
 __all__ = ["Crew", "death"]

@@ -1,14 +1,9 @@
 """Drop-in for the standard library's ``concurrent.futures.interpreter`` (3.14); ours is in ``_interpreter``."""
 
-import types
+import sys
 
 from manyhands._facade import facade, stdlib_of
 from manyhands._impl import available, strict
-
-try:
-    _std = stdlib_of("concurrent.futures.interpreter")
-except ImportError:  # before 3.14
-    _std = types.ModuleType("concurrent.futures.interpreter")
 
 if available and not strict:
     from manyhands.futures._interpreter import (
@@ -18,4 +13,5 @@ if available and not strict:
         InterpreterPoolExecutor as InterpreterPoolExecutor,
     )
 
-facade(__name__, _std)
+if sys.version_info >= (3, 14):
+    facade(__name__, stdlib_of("concurrent.futures.interpreter"))

@@ -31,12 +31,13 @@ from manyhands._impl.by_value import needs_value
 from manyhands._impl.messages import dumps, loads
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
+from manyhands.multiprocessing import _sharedctypes
 from manyhands.multiprocessing.queues import OwnQueue
 
 _threading = stdlib_of("threading")
 _connection = stdlib_of("multiprocessing.connection")
 _pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
-_sharedctypes = stdlib_of("multiprocessing.sharedctypes")
+
 
 __all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "packed"]
 

@@ -60,7 +60,9 @@ class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
                 _tracker.unregister(self._name, "shared_memory")
                 self._created = False
         if self._created and track:
-            leftovers.note(self._name, self._fd, _tracker._resource_tracker._fd)
+            tracker = _tracker._resource_tracker._fd
+            if tracker is not None:  # the program may have a tracker of its own
+                leftovers.note(self._name, self._fd, tracker)
 
     def _attach(self, name: str | None, size: int) -> None:
         if not size >= 0:

@@ -11,7 +11,6 @@ if available:
         connect_to_new_process,
         ensure_running,
         get_inherited_fds,
-        main,
     )
     from manyhands.multiprocessing._forkserver import server as _forkserver
 
