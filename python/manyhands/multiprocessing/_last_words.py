@@ -8,7 +8,6 @@ an anonymous file as well, and so does the stack that `faulthandler` writes at a
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import sys
 from typing import Any
@@ -83,5 +82,7 @@ def listen(paper: Paper) -> None:
         sys.stderr._paper = paper
     elif sys.stderr is not None:
         sys.stderr = _Remembering(sys.stderr, paper)
+    import faulthandler  # refused by interpreters beside the main one, which import this module as well
+
     if not faulthandler.is_enabled():
         faulthandler.enable(paper.fd, all_threads=False)
