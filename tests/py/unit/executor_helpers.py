@@ -123,6 +123,12 @@ def give(how, where):
     return DiesInPickle(how, where)
 
 
+def resident():
+    """Bytes of memory that this process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def eat(size):
     """Keep so many bytes."""
     STARTED.append(b"x" * size)

@@ -236,9 +236,9 @@ def test_recycle_workers_by_age(kind):
 
 
 def test_recycle_workers_by_memory():
-    with open("/proc/self/statm") as file:  # forked workers begin with what this process has
-        mine = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    with make("processes", 1, max_memory=mine + 150_000_000) as executor:
+    with make("processes", 1) as executor:  # what a forked worker begins with
+        begins = executor.submit(tasks.resident).result(LONG)
+    with make("processes", 1, max_memory=begins + 150_000_000) as executor:
         small = executor.submit(tasks.eat, 1000).result(LONG)
         large = executor.submit(tasks.eat, 300_000_000).result(LONG)
         assert small == large
