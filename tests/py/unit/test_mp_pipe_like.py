@@ -311,7 +311,7 @@ def test_as_the_standard_library(scenario):
 
 def test_a_writer_dead_in_a_message():
     """The standard library says OSError, then EOFError. So does ours, but for the moment before the message's first
-    part is there, in which the writer may die, too: then it is the end of file at once, and never a part of a message."""
+    part is there, in which the writer may die, too: then it is the end of file at once, and never a part of one."""
     assert list(a_writer_dead_in_a_message(std_mp))[1] == "EOFError"
     first, second = a_writer_dead_in_a_message(our_mp)
     assert first[0] in ("OSError", "EOFError") and second == "EOFError"
