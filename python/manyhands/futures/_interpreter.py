@@ -39,6 +39,9 @@ try:
 except ImportError:
     _interpreters = None
 
+ENDING_SECONDS = 1.0
+
+_threading: Any = stdlib_of("threading")
 _thread: Any = stdlib_of("concurrent.futures.thread")
 _reduction: Any = stdlib_of("multiprocessing.reduction")
 
@@ -111,6 +114,28 @@ def _guard(change: int) -> None:
                 setattr(os, name, function)
 
 
+_ending: set[Any] = (
+    set()
+)  # threads whose task was taken away; each closes its interpreter once the task has ended
+_registered = False
+
+
+def _leave_time(thread: Any) -> None:
+    """The program does not end before this thread has, but for a second: where an interpreter is left open, CPython ends
+    it, waits for its threads, and these cannot run any more."""
+    global _registered
+    _ending.add(thread)
+    if not _registered:
+        _registered = True
+        _threading._register_atexit(_wait_for_the_ending)
+
+
+def _wait_for_the_ending() -> None:
+    end = time.monotonic() + ENDING_SECONDS
+    for thread in list(_ending):
+        thread.join(max(0.0, end - time.monotonic()))
+
+
 class InterpreterWorker(Worker):
     """A thread with an interpreter."""
 
@@ -152,6 +177,7 @@ class InterpreterWorker(Worker):
 
     def interrupt(self) -> None:
         """By the thread inside that waits for this."""
+        _leave_time(self.thread)
         self.boxes[2].put(True)
 
     def shut(self) -> None:
@@ -170,6 +196,7 @@ class InterpreterWorker(Worker):
             _guard(-1)
         for box in self.boxes:
             box.close()
+        _ending.discard(self.thread)
 
 
 def _twin(handle: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -24,8 +24,6 @@ def run(name, *words):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pool_timeout(kind):
-    if kind == "interpreters":
-        pytest.skip("open: ending a task of an interpreter was seen to take longer than the limit")
     out, _ = run("pool_timeout.py", kind)
     assert "first: first done" in out and "last: last done" in out and "cancelled: True, True" in out
     assert "endless: the task was ended: it ran for longer than 0.5 seconds" in out
