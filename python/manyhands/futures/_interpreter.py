@@ -121,7 +121,7 @@ _registered = False
 
 
 def _leave_time(thread: Any) -> None:
-    """The program does not end before this thread has, but for a second: where an interpreter is left open, CPython ends
+    """The program does not end before this thread has, but for a second: an interpreter that is left open CPython ends
     it, waits for its threads, and these cannot run any more."""
     global _registered
     _ending.add(thread)
