@@ -82,7 +82,8 @@ class Producer:
         else:
             for message in messages:
                 self.put(message)
-        self.page[book.DONE] = seq + count
+        # what the broken twin holds back is not done: it would be counted as lost, and not as out of order
+        self.page[book.DONE] = seq + count if self.held is None else self.held[1]
         self.page.add(book.STEPS)
         return seq + count
 
