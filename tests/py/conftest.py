@@ -76,12 +76,7 @@ def leftovers(
     end = time.monotonic() + GRACE
     while True:
         multiprocessing.active_children()  # reaps what has ended
-        # one thread keeps the time limits of all executors, and stays for a while when there are none
-        new_threads = [
-            thread
-            for thread in threading.enumerate()
-            if thread not in threads and thread.name != "manyhands-alarms"
-        ]
+        new_threads = [thread for thread in threading.enumerate() if thread not in threads]
         new_children = {pid: text for pid, text in child_processes().items() if pid not in children}
         if not (new_threads or new_children) or time.monotonic() > end:
             return new_threads, new_children

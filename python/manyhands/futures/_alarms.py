@@ -61,9 +61,15 @@ class _Clock:
                 wait = self.heap[0][0] - time.monotonic() if self.heap else IDLE_SECONDS
                 if self.heap and wait <= 0:
                     return heapq.heappop(self.heap)[2]
-                if not self.condition.wait(wait) and not self.heap:
+                if not self.condition.wait(min(wait, IDLE_SECONDS)) and not self._any_left():
                     self.thread = None
                     return None
+
+    def _any_left(self) -> bool:
+        """Drop what was taken back: a limit of an hour is not kept for an hour after its task. Under the lock."""
+        self.heap = [entry for entry in self.heap if entry[2].function is not None]
+        heapq.heapify(self.heap)
+        return bool(self.heap)
 
     def _run(self) -> None:
         while (alarm := self._next()) is not None:

@@ -533,3 +533,10 @@ def test_forgotten_executors_end_their_workers(kind):
     gc.collect()
     assert engine.closing and engine.join(LONG)
     assert threading.current_thread() is threading.main_thread()
+
+
+def test_a_limit_that_was_taken_back_keeps_no_thread():
+    taken_back = _alarms.alarm(3600, lambda: None)
+    assert _alarms._clock.thread is not None
+    taken_back.cancel()
+    wait_for(lambda: _alarms._clock.thread is None)
