@@ -186,9 +186,9 @@ class ProcessEngine(Engine):
         future._runs += 1
         future._number = number = self.crew.sent & _crew.MASK
         options = future._options
-        self.crew.send(message, self._settled, future)
-        if options is not None and options.timeout is not None:
+        if options is not None and options.timeout is not None:  # first: its result may be here once it is sent
             self.limit(future, options.timeout, lambda: self.crew.began(number))
+        self.crew.send(message, self._settled, future)
 
     def _settled(self, future: Future, worked: bool, value: Any) -> None:
         if future._ended is not None:
