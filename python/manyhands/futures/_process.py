@@ -186,7 +186,9 @@ class ProcessEngine(Engine):
         future._runs += 1
         future._number = number = self.crew.sent & _crew.MASK
         options = future._options
-        if options is not None and options.timeout is not None:  # first: its result may be here once it is sent
+        if (
+            options is not None and options.timeout is not None
+        ):  # first: its result may be here once it is sent
             self.limit(future, options.timeout, lambda: self.crew.began(number))
         self.crew.send(message, self._settled, future)
 
