@@ -19,6 +19,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl.messages import dumps, loads
 from manyhands.futures import _inner
 from manyhands.multiprocessing import _crew_worker as base
+from manyhands.multiprocessing import _last_words
 
 _base: Any = stdlib_of("concurrent.futures._base")
 _reduction: Any = stdlib_of("multiprocessing.reduction")
@@ -31,7 +32,6 @@ REVOKED = 32  # numbers that can be revoked at a time
 HELD_BIT = 1 << 32
 ASKED, READY, BEGAN, WAITED, WORKED, MOVED, TASKS = range(7)
 ROW = 8
-LAST_WORDS = 4096  # characters
 CRASH, CRASH_LINES = "Fatal Python error", 24  # by faulthandler, which shows the deepest frames first
 LOOK_FOR_PARENT = 0.5  # seconds between two looks
 
@@ -46,58 +46,15 @@ def row_of(size: int, place: int) -> int:
     return size + 1 + REVOKED + place * ROW
 
 
-class Paper:
-    """An anonymous file for a worker's last words; it travels with a start."""
-
-    def __init__(self, fd: int | None = None) -> None:
-        self.fd = os.memfd_create("manyhands-last-words", os.MFD_CLOEXEC) if fd is None else fd
-
-    def __reduce__(self) -> Any:
-        return _arrived, (_reduction.DupFd(self.fd),)
-
-    def write(self, data: bytes) -> None:
-        """Only the end of what was said counts."""
-        if os.lseek(self.fd, 0, os.SEEK_CUR) > 16 * LAST_WORDS:
-            os.ftruncate(self.fd, 0)
-            os.lseek(self.fd, 0, os.SEEK_SET)
-        os.write(self.fd, data)
+class Paper(_last_words.Paper):
+    """The same with the stacks of all threads at a crash, of which the first lines are told."""
 
     def read(self) -> str:
         """The end of what was said."""
         size = os.fstat(self.fd).st_size
-        data = os.pread(self.fd, 8 * LAST_WORDS, max(0, size - 8 * LAST_WORDS))
+        data = os.pread(self.fd, 8 * _last_words.LAST_WORDS, max(0, size - 8 * _last_words.LAST_WORDS))
         said, crash, stacks = data.decode("utf-8", "replace").strip("\0 \n").partition(CRASH)
-        return said[-LAST_WORDS:] + crash + "\n".join(stacks.splitlines()[:CRASH_LINES])
-
-    def close(self) -> None:
-        """Once."""
-        os.close(self.fd)
-
-
-def _arrived(duplicate: Any) -> Paper:
-    return Paper(duplicate.detach())
-
-
-class _Remembering:
-    """`sys.stderr`, which also writes down what was last said there."""
-
-    def __init__(self, stream: Any, paper: Paper) -> None:
-        self._stream, self._paper = stream, paper
-
-    def write(self, text: str) -> Any:
-        with contextlib.suppress(Exception):
-            self._paper.write(text.encode("utf-8", "backslashreplace"))
-        return self._stream.write(text)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __iter__(self) -> Any:
-        return iter(self._stream)
+        return said[-_last_words.LAST_WORDS :] + crash + "\n".join(stacks.splitlines()[:CRASH_LINES])
 
 
 class Setup(base.Setup):
@@ -134,8 +91,7 @@ def work(setup: Setup, place: int, paper: Paper | None) -> None:
 def _listen(paper: Paper) -> None:
     import faulthandler  # refused by interpreters beside the main one, which import this module as well
 
-    if sys.stderr is not None:
-        sys.stderr = _Remembering(sys.stderr, paper)
+    _last_words.remember(paper)
     faulthandler.enable(paper.fd)  # where it was enabled before, the parent prints what it says
 
 

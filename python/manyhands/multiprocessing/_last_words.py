@@ -16,7 +16,7 @@ from manyhands._facade import stdlib_of
 
 _reduction = stdlib_of("multiprocessing.reduction")
 
-__all__ = ["Paper", "listen"]
+__all__ = ["LAST_WORDS", "Paper", "listen", "remember"]
 
 LAST_WORDS = 4096  # bytes of them that are told
 
@@ -76,13 +76,18 @@ class _Remembering:
         return iter(self._stream)
 
 
-def listen(paper: Paper) -> None:
-    """In a worker: write down what it says from now on."""
+def remember(paper: Paper) -> None:
+    """In a worker: write down what Python code says on `sys.stderr` from now on."""
     if isinstance(sys.stderr, _Remembering):  # a pool in a worker of a pool, forked
         sys.stderr._paper = paper
     elif sys.stderr is not None:
         sys.stderr = _Remembering(sys.stderr, paper)
+
+
+def listen(paper: Paper) -> None:
+    """The same, and the stack at a crash."""
     import faulthandler  # refused by interpreters beside the main one, which import this module as well
 
+    remember(paper)
     if not faulthandler.is_enabled():
         faulthandler.enable(paper.fd, all_threads=False)
