@@ -239,29 +239,30 @@ def test_a_killed_producer_owes_nothing(fork, redeliver):
 
 def test_consumers_are_killed_at_random(fork):
     """Each item is worked on at least once, none is lost, and the join ends."""
-    count, seeded = 400, random.Random(3)
-    queue, done = fork.JoinableQueue(redeliver=True), fork.Queue()
-    queue.put_many(range(count))
-    joined = threading.Thread(target=queue.join)
-    joined.start()
-    workers, kills, limit = [], 0, time.monotonic() + 60
-    while joined.is_alive() and time.monotonic() < limit:
+    rounds, each, seeded = 20, 20, random.Random(3)
+    queue, done, workers = fork.JoinableQueue(redeliver=True), fork.Queue(), []
+
+    def staff():
         while len(workers) < 3:
-            process = fork.Process(target=helpers.work_slowly, args=(queue, done))
-            process.start()
-            workers.append(process)
-        time.sleep(seeded.random() / 100)
-        if kills < 30:
+            workers.append(fork.Process(target=helpers.work_slowly, args=(queue, done)))
+            workers[-1].start()
+
+    try:
+        for number in range(rounds):
+            queue.put_many(range(number * each, (number + 1) * each))
+            staff()
+            time.sleep(seeded.random() / 100)  # at any point of its work
             kill(workers.pop(seeded.randrange(len(workers))))
-            kills += 1
-    assert not joined.is_alive() and kills > 5
-    for process in workers:
-        kill(process)
-    times = [0] * count
+        staff()
+        assert queue._join(60), queue._unfinished()
+    finally:
+        for process in workers:
+            kill(process)
+    times = [0] * (rounds * each)
     while not done.empty():
         times[done.get()] += 1
     assert min(times) >= 1 and queue._unfinished() == 0
-    assert sum(times) <= count + kills  # again only what was in a dead worker's hands
+    assert sum(times) <= len(times) + rounds  # again only what was in a dead worker's hands
 
 
 class Fed(queues.JoinableQueue):
