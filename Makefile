@@ -81,6 +81,11 @@ sanitize: ## the C tests under ASan with UBSan, then under TSan, a selection und
 docs-c: ## the C reference from the headers, in build/reference: man pages (man -l .../mh_channel_put.3) and Markdown
 	@$$($(SETUP) python) tools/man_pages.py build/reference
 
+.PHONY: docs
+docs: ## the guide and the reference as a site in build/docs/site; QUICK=1 takes the kept figures
+	@venv=$$($(SETUP) venv build base progress compare numpy docs) && site=$$($(SETUP) build) && \
+	PYTHONPATH=$$site $$venv/bin/python tools/docs/build.py $(if $(QUICK),--quick)
+
 .PHONY: model
 model: ## SPIN explores the models of tests/model, and catches each broken variant
 	@tests/model/run

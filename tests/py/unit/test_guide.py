@@ -1,0 +1,98 @@
+"""Each block of code of the guide runs as printed, and prints what the page says."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import manyhands
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tools" / "docs"))
+import blocks as parser  # noqa: E402
+
+PAGES = [*sorted((ROOT / "docs" / "guide").rglob("*.md")), ROOT / "docs" / "index.md"]
+FOUND = [block for page in PAGES for block in parser.blocks(page) if page.stem != "c"]
+FILES = {(block.page, block.options["file"]): block.code for block in FOUND if "file" in block.options}
+LANGUAGES = {"python": [sys.executable], "sh": ["bash", "-e"]}
+
+if not manyhands.compiled():
+    pytest.skip("needs the compiled core", allow_module_level=True)
+
+
+def missing(need: str) -> str | None:
+    """Why this machine or Python cannot run the block; None where it can."""
+    if re.fullmatch(r"3\.\d+", need):
+        return None if sys.version_info >= (3, int(need[2:])) else f"Python {need} and newer"
+    if need == "gil":
+        return None if getattr(sys, "_is_gil_enabled", lambda: True)() else "what the GIL does"
+    if need == "cores":
+        return None if len(os.sched_getaffinity(0)) > 1 else "two cores and more"
+    return None if importlib.util.find_spec(need) else f"needs {need}"
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(block, id=block.name, marks=[pytest.mark.slow] if "slow" in block.options else [])
+        for block in FOUND
+    ]
+
+
+def run(block: parser.Block, folder: Path) -> subprocess.CompletedProcess[str]:
+    for (page, name), code in FILES.items():
+        if page == block.page:
+            (folder / name).write_text(code)
+    script = folder / block.options.get("file", "block")
+    script.write_text(block.code)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "COLUMNS": "100"}
+    command = [*LANGUAGES[block.language], str(script)]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=100, env=environment, check=False
+    )
+
+
+@pytest.mark.parametrize("block", cases())
+def test_block(block: parser.Block, tmp_path: Path) -> None:
+    if "skip" in block.options:
+        pytest.skip(block.options["skip"])
+    for reason in filter(None, map(missing, block.needs)):
+        pytest.skip(reason)
+    done = run(block, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert parser.same(block.output or "", done.stdout, "figures" in block.options), (
+        f"the page shows\n{block.output}\nand it prints\n{done.stdout}\n{done.stderr}"
+    )
+
+
+def test_a_block_that_prints_something_else_is_found() -> None:
+    assert not parser.same("3 meals\n", "4 meals\n", figures=False)
+    assert not parser.same("3 meals\n", "4 orders\n", figures=True)
+    assert parser.same("thread   12.5 ms\n", "thread  3 ms\n", figures=True)
+    assert not parser.same("", "something\n", figures=True)
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if "://" in target:
+                continue
+            path, _, anchor = target.partition("#")
+            other = (page.parent / path).resolve() if path else page
+            made = other.is_relative_to(ROOT / "docs" / "reference") and other.parent.name in ("python", "c")
+            assert made or other.exists(), (page, target)
+            if anchor and other.suffix == ".md" and not made:
+                assert anchor in anchors(other.read_text()), (page, target)
+
+
+def anchors(text: str) -> set[str]:
+    """What a heading is called in an address: as both the site and the usual viewers of Markdown make it."""
+    heads = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}

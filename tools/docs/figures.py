@@ -1,0 +1,75 @@
+"""The figures of the guide: `tools/docs/figures.py` measures them, and keeps them in docs/ (`make docs` in its site).
+
+A table of figures stands between two comments in its page, and the command that makes it above them:
+
+    <!-- figures: comparison -->
+    ...
+    <!-- end of figures -->
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pictures
+from svg import BLUE, ORANGE
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "examples" / "python" / "threads_or_processes.py"
+
+
+def measure() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        subprocess.run(
+            [sys.executable, str(PROGRAM), "--json", str(path)], check=True, stdout=subprocess.DEVNULL
+        )
+        found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    cores = f"{found['cores']} core" + "s" * (found["cores"] != 1)
+    out = f"| CPython {found['python']}, {cores} | threads | processes |\n|---|---|---|\n"
+    for row in found["rows"]:
+        out += f"| {row['what']} | {row['threads']} | {row['processes']} |\n"
+    return out
+
+
+def chart(found: dict[str, Any]) -> pictures.Picture:
+    rows = []
+    for row in found["rows"]:
+        if row["unit"] == "s":
+            for kind, value, fill in zip(
+                ("threads", "processes"), row["values"], (BLUE, ORANGE), strict=True
+            ):
+                if value is not None:
+                    rows.append((f"{row['what']}, {kind}", value, row[kind], fill))
+    return pictures.bars("How long it takes (each step to the right is a factor)", rows)
+
+
+def renew(docs: Path) -> None:
+    """Measure, and write the figures into the pages below `docs`."""
+    found = measure()
+    made = {"comparison": table(found)}
+    for page in (docs / "guide").rglob("*.md"):
+        text = page.read_text()
+        for name, lines in made.items():
+            text = re.sub(
+                rf"(<!-- figures: {name} -->\n\n).*?(\n<!-- end of figures -->)",
+                lambda match, lines=lines: match[1] + lines + match[2],
+                text,
+                flags=re.S,
+            )
+        page.write_text(text)
+    (docs / "pictures" / "figures.svg").write_text(chart(found).svg())
+
+
+if __name__ == "__main__":
+    renew(ROOT / "docs")

@@ -1,0 +1,109 @@
+"""Pages in Markdown from the docstrings of every public Python name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+MODULES = (
+    "manyhands",
+    "manyhands.threading",
+    "manyhands.queue",
+    "manyhands.multiprocessing",
+    "manyhands.futures",
+    "manyhands.shared",
+)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    return sorted(set(module.__all__), key=str.lower)
+
+
+def doc(of: Any) -> str:
+    text = inspect.getdoc(of) or ""
+    # what the interpreter writes above the text of functions in C
+    return re.sub(r"\A\w+\(.*?\)\n--\n\n", "", text, flags=re.S)
+
+
+def as_markdown(text: str) -> str:
+    """Docstrings are plain text: what is indented is code, and what looks like a tag is none."""
+    out, code = [], False
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = paragraph.split("\n")
+        if all(line.startswith("    ") for line in lines):
+            out.append("```python\n" + textwrap.dedent(paragraph) + "\n```")
+            continue
+        code = not code and paragraph.rstrip().endswith("::")
+        plain = paragraph.replace("``", "`")
+        out.append(re.sub(r"::$", ":", plain.rstrip()).replace("<", "&lt;") if "`" not in plain else plain)
+    return "\n\n".join(out)
+
+
+def signature(of: Any) -> str:
+    try:
+        text = str(inspect.signature(of))
+    except (TypeError, ValueError):
+        return "(...)"
+    # annotations that are text show their quotes otherwise
+    text = re.sub(r"'([^']*)'", r"\1", text) if "'" in text and ":" in text else text
+    return re.sub(r"^\((self, /, |self, /|self, |self(?=\)))", "(", text)
+
+
+def members(cls: type) -> Iterator[tuple[str, Any]]:
+    """What a class or a parent of it within manyhands adds to the standard library's."""
+    seen = set()
+    for parent in cls.__mro__:
+        if not (parent is cls or parent.__module__.startswith("manyhands")):
+            continue
+        for name, value in sorted(vars(parent).items()):
+            if not name.startswith("_") and name not in seen:
+                seen.add(name)
+                yield name, value
+
+
+def member_text(cls: type, name: str, value: Any) -> str:
+    bound = getattr(cls, name)
+    text = as_markdown(doc(bound))
+    if callable(bound):
+        head = f"`{name}{signature(bound)}`"
+    elif inspect.isdatadescriptor(value):
+        head = f"`{name}`"
+    else:
+        return ""
+    body = textwrap.indent(text, "    ").lstrip() if text else "as in the standard library."
+    return f"- {head}: {body}\n"
+
+
+def entry(module: ModuleType, name: str) -> str:
+    value = getattr(module, name)
+    out = f"## {name}\n\n"
+    if callable(value):
+        out += f"```python\n{name}{signature(value)}\n```\n\n"
+    if inspect.isclass(value) and issubclass(value, BaseException):
+        bases = ", ".join(base.__name__ for base in value.__mro__[1:-2])
+        out += f"An exception: {bases}.\n\n"
+    text = doc(value) if callable(value) or inspect.ismodule(value) else ""
+    if inspect.isclass(value) and not vars(value).get("__doc__"):
+        text = ""  # what it has inherited is about another class
+    out += as_markdown(text) + "\n\n" if text else ""
+    if inspect.isclass(value):
+        found = [member_text(value, *one) for one in members(value)]
+        if any(found):
+            out += "".join(found) + "\n"
+    return out
+
+
+def module_page(name: str) -> str:
+    module = importlib.import_module(name)
+    out = f"# {name}\n\n{as_markdown(doc(module))}\n\n"
+    return out + "".join(entry(module, one) for one in public_names(module))
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    for name in MODULES:
+        yield name, module_page(name)
