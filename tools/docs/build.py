@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Build the documentation as a site: `tools/docs/build.py [--quick] [FOLDER]`, for `make docs`.
 
 1. Pictures are drawn and figures are measured; --quick keeps those of the repository.
@@ -24,6 +25,7 @@ sys.path.append(str(ROOT / "python"))  # behind a build on PYTHONPATH
 import figures  # noqa: E402
 import pictures  # noqa: E402
 import python_reference  # noqa: E402
+import screen  # noqa: E402
 from man_pages import HEADERS, Header, markdown  # noqa: E402
 
 # what lies outside docs/ and has a page of its own
@@ -146,6 +148,15 @@ def first_sentence(source: str) -> str:
     return re.split(r"(?<=[.])\s", " ".join(text.split()))[0]
 
 
+def shoot_window(out: Path) -> None:
+    """The picture of the recipe; without a display that can be had the kept one stays."""
+    program = ROOT / "examples" / "python" / "window.py"
+    try:
+        screen.shoot([sys.executable, str(program), "--demo", "3"], out, 2)
+    except FileNotFoundError as error:
+        print(f"docs: the kept picture of the window is used: {error}", file=sys.stderr)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="with the kept figures and pictures of programs")
@@ -164,6 +175,7 @@ def main() -> int:
     pictures.write(folder / "pages" / "pictures")
     if not options.quick:
         figures.renew(folder / "pages")
+        shoot_window(folder / "pages" / "pictures" / "window.png")
     text = (ROOT / "docs" / "mkdocs.yml").read_text()
     for name, lines in menus.items():
         text = re.sub(rf"^ *# made: {name}$", "\n".join(lines), text, flags=re.M)

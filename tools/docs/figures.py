@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The figures of the guide: `tools/docs/figures.py` measures them, and keeps them in docs/ (`make docs` in its site).
 
 A table of figures stands between two comments in its page, and the command that makes it above them:

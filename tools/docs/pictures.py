@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The pictures of the guide: `tools/docs/pictures.py FOLDER` draws all of them. Those of docs/pictures are kept so that
 the pages can be read in the repository, too; a test holds that they are what this program draws."""
 

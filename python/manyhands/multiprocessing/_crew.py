@@ -78,7 +78,9 @@ def name_of(function: Any) -> bytes | None:
 
 
 def packed(message: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The message as it can wait: pickled now, unless there is nothing in it that could change meanwhile."""
+    """The message as it can wait: pickled now, unless there is nothing in it that could change meanwhile, or it is."""
+    if message[0] is None:
+        return message
     if len(message) == 2 and type(message[0]) is bytes and worker.PLAIN.issuperset(map(type, message[1])):
         return message
     data, buffers = dumps(message)

@@ -540,3 +540,10 @@ def test_a_limit_that_was_taken_back_keeps_no_thread():
     assert _alarms._clock.thread is not None
     taken_back.cancel()
     wait_for(lambda: _alarms._clock.thread is None)
+
+
+def test_chunks_that_wait_in_line_may_be_run_again(kind):
+    """More chunks than there are places: those that wait are pickled, and were so twice."""
+    with make(kind) as executor:
+        results = executor.options(retries=1).map(tasks.square, range(40), chunksize=4)
+        assert list(results) == [x * x for x in range(40)]
