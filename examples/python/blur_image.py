@@ -2,9 +2,11 @@
 
     python blur_image.py [IN.ppm OUT.ppm]
 
-Without files it makes an image of 12 million pixels. Needs NumPy. PPM (P6) is what `convert photo.jpg photo.ppm` writes.
+Without files it makes an image of 12 million pixels. Needs NumPy. PPM (P6) is what
+`convert photo.jpg photo.ppm` writes.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -35,7 +37,7 @@ def write_ppm(path, image):
 
 
 def blur_rows(source, target, first, last):
-    """Mean of the square around each pixel; rows beyond the edge count as the edge. Writes rows first to last of target."""
+    """Each pixel becomes the mean of the square around it; what lies beyond the edge is like the edge."""
     import numpy
 
     size = 2 * RADIUS + 1
@@ -66,15 +68,13 @@ def main():
     with manyhands.Executor("processes", max_workers=cores, inner_threads=1) as executor:
         list(executor.map(abs, range(cores)))  # the workers are there before we look at the clock
         began = time.monotonic()
-        tasks = [
-            executor.submit(blur_rows, source, target, *rows) for rows in zip(steps, steps[1:], strict=False)
-        ]
+        tasks = [executor.submit(blur_rows, source, target, *rows) for rows in itertools.pairwise(steps)]
         for task in tasks:
             task.result()
         parallel = time.monotonic() - began
     alone = numpy.empty_like(image)
     began = time.monotonic()
-    for rows in zip(steps, steps[1:], strict=False):
+    for rows in itertools.pairwise(steps):
         blur_rows(image, alone, *rows)
     serial = time.monotonic() - began
     print(

@@ -2,8 +2,8 @@
 
     python fetch_pages.py [URL [LIMIT]]
 
-Follows the links of a site, at most LIMIT pages (200), and says what it found. Without a URL it serves a small site from
-this machine, whose pages take 50 ms each, and compares one thread with sixteen.
+Follows the links of a site, at most LIMIT pages (200), and says what it found. Without a URL it serves a small site
+from this machine, whose pages take 50 ms each, and compares one thread with sixteen.
 """
 
 import sys

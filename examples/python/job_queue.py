@@ -16,8 +16,8 @@ import sys
 from manyhands.multiprocessing import Process, connection
 
 TRIES = 3
-TABLE = """CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, file TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'waiting',
-           worker INTEGER, tries INTEGER NOT NULL DEFAULT 0, result TEXT)"""
+TABLE = """CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, file TEXT NOT NULL,
+           state TEXT NOT NULL DEFAULT 'waiting', worker INTEGER, tries INTEGER NOT NULL DEFAULT 0, result TEXT)"""
 # One statement, so that no two workers can take the same job.
 TAKE = """UPDATE jobs SET state = 'running', worker = ?, tries = tries + 1
           WHERE id = (SELECT id FROM jobs WHERE state = 'waiting' ORDER BY id LIMIT 1) RETURNING id, file"""

@@ -2,8 +2,9 @@
 
     python resume.py results.txt [PARTS]
 
-Looks for the longest chains of the Collatz rule below PARTS x 20,000. Each part's result is a line of the file, written when
-it is there; a part without a line is computed again. The last lines printed are the same, however often it was interrupted.
+Looks for the longest chains of the Collatz rule below PARTS x 20,000. Each part's result is a line of the file, written
+when it is there; a part without a line is computed again. The last line printed is the same, however often it was
+interrupted.
 """
 
 import os
