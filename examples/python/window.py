@@ -3,7 +3,7 @@
     python window.py [--demo SECONDS]
 
 Counts primes, shows how far it is, and can be paused and stopped. A clock ticks twenty times a second; the program says
-in the end what the longest gap between two ticks was. With --demo it starts the work by itself and closes after so long.
+in the end what the longest gap between two ticks was. With --demo it starts the work by itself and then closes.
 """
 
 import argparse
