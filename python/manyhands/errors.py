@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from manyhands._troubles import Code
+
 __all__ = [
     "Cancelled",
     "DeadlockError",
@@ -20,7 +22,10 @@ __all__ = [
 
 
 class Error(Exception):
-    """The root of manyhands' own exceptions."""
+    """The root of manyhands' own exceptions. `code` is what `python -m manyhands explain` takes."""
+
+    code: str | None = None
+    __notes__ = Code()
 
 
 class OwnerDiedError(Error, OSError):
@@ -28,6 +33,8 @@ class OwnerDiedError(Error, OSError):
 
     An ``OSError`` with ``errno.EOWNERDEAD``.
     """
+
+    code = "MH-OWNER-DIED"
 
     def __init__(self, *args: Any) -> None:
         if not args:
@@ -43,12 +50,16 @@ class OwnerDiedError(Error, OSError):
 class Cancelled(Error):
     """A wait was ended by the CancelToken that it was given. The message is the reason given to ``cancel()``."""
 
+    code = "MH-CANCELLED"
+
 
 class DeadlockError(Error, RuntimeError):
     """This wait would close a ring of threads that wait for each other's locks (``MANYHANDS_DEADLOCK=raise``).
 
     The lock is not held. The message has the stacks of all threads of the ring.
     """
+
+    code = "MH-DEADLOCK"
 
 
 class DeadlockWarning(RuntimeWarning):

@@ -22,9 +22,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from manyhands._impl import available, core
+from manyhands._troubles import coded
 
 if not available:
-    raise ImportError("manyhands.shared needs the compiled core, which is not usable here")
+    raise coded(ImportError("manyhands.shared needs the compiled core, which is not usable here"), "MH-CORE")
 
 from manyhands._impl.shared_types import AtomicFlag, AtomicInt, Block
 

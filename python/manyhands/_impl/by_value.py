@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._troubles import coded
 
 __all__ = ["ByValuePickler", "main_is_found", "needs_value", "without_false_main"]
 
@@ -74,5 +75,5 @@ class ByValuePickler(stdlib_of("multiprocessing.reduction").ForkingPickler):  # 
             import cloudpickle  # type: ignore[import-untyped]
         except ImportError:
             error = pickle.PicklingError(f"{obj!r} cannot be found by name in another process. {HINT}")
-            raise error from None
+            raise coded(error, "MH-BY-NAME") from None
         return cloudpickle.loads, (cloudpickle.dumps(obj, 5),)

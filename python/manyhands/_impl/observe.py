@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
+from manyhands._troubles import coded
 
 __all__ = ["Observation", "ThreadTimes", "observe"]
 
@@ -36,7 +37,9 @@ class Observation:
 
     def __init__(self, interval: float = INTERVAL) -> None:
         if core is None:
-            raise RuntimeError("observe() needs the compiled core, which is not usable here")
+            raise coded(
+                RuntimeError("observe() needs the compiled core, which is not usable here"), "MH-CORE"
+            )
         self._sampler = core.Sampler(interval)
         self._names: dict[int, str] = {}
         self._program = _name_of_program()

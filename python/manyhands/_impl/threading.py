@@ -17,6 +17,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core, deadlock, set_module, strict
 from manyhands._impl.cleanup import marks
 from manyhands._impl.dump_request import listen
+from manyhands._troubles import coded
 from manyhands.errors import ThreadExit
 
 __all__ = [
@@ -173,7 +174,7 @@ class Thread(_StdThread):
         if not self.is_alive():
             raise RuntimeError(f"cannot {verb} a thread that is not running")
         if self is std.main_thread():  # of a forked child, whose only thread this was
-            raise RuntimeError(_MAIN.format(verb=verb))
+            raise coded(RuntimeError(_MAIN.format(verb=verb)), "MH-MAIN-THREAD")
 
     def pause(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
         """Ask the thread to park, and wait until it has, at most `timeout` seconds.
@@ -231,7 +232,7 @@ class Thread(_StdThread):
         """
         self._require_started("terminate")
         if self is std.main_thread():
-            raise RuntimeError(_MAIN.format(verb="terminate"))
+            raise coded(RuntimeError(_MAIN.format(verb="terminate")), "MH-MAIN-THREAD")
         if self.is_alive():
             self._control.terminate()
 
@@ -268,15 +269,15 @@ class _MainThread(type(std.main_thread())):  # type: ignore[misc]
 
     def pause(self, timeout: float | None = None) -> bool:
         """RuntimeError, always."""
-        raise RuntimeError(_MAIN.format(verb="pause"))
+        raise coded(RuntimeError(_MAIN.format(verb="pause")), "MH-MAIN-THREAD")
 
     def resume(self) -> None:
         """RuntimeError, always."""
-        raise RuntimeError(_MAIN.format(verb="resume"))
+        raise coded(RuntimeError(_MAIN.format(verb="resume")), "MH-MAIN-THREAD")
 
     def terminate(self) -> None:
         """RuntimeError, always."""
-        raise RuntimeError(_MAIN.format(verb="terminate"))
+        raise coded(RuntimeError(_MAIN.format(verb="terminate")), "MH-MAIN-THREAD")
 
 
 if not strict and type(std.main_thread()) is getattr(std, "_MainThread", None):

@@ -24,6 +24,7 @@ COMMANDS = {
         "manyhands.cli.dump",
         "what every thread of a running program is doing: stack, locks held, locks waited for",
     ),
+    "explain": ("manyhands.cli.explain", "what an error of manyhands means, and what to do about it"),
     "run": ("manyhands.cli.run", "run an unmodified program with manyhands in place of the standard library"),
     "status": (
         "manyhands.cli.status",

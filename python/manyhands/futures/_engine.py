@@ -14,6 +14,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.threading import Event
+from manyhands._troubles import coded
 from manyhands.futures._alarms import alarm
 from manyhands.futures._executor import Verbs, WorkerFigures
 from manyhands.futures._future import Future
@@ -84,9 +85,8 @@ class Engine:
         if self.broken_by is not None:
             raise self.broken()
         if self.stale:
-            raise RuntimeError(
-                "this executor belongs to the parent process: its workers are not the forked child's; make a new one"
-            )
+            text = "this executor belongs to the parent process: its workers are not the forked child's; make a new one"
+            raise coded(RuntimeError(text), "MH-FORKED")
         if self.closing:
             late = " after interpreter shutdown" if self.at_exit else " after shutdown"
             raise RuntimeError(f"cannot schedule new futures{late}")
@@ -174,7 +174,11 @@ class Engine:
                 future._alarm = alarm(left, look)
             else:
                 self.end(
-                    future, TimeoutError(f"the task was ended: it ran for longer than {seconds:g} seconds")
+                    future,
+                    coded(
+                        TimeoutError(f"the task was ended: it ran for longer than {seconds:g} seconds"),
+                        "MH-TASK-TIME",
+                    ),
                 )
 
         future._alarm = alarm(seconds, look)

@@ -16,6 +16,7 @@ class WorkerDiedError(Error, BrokenProcessPool):
     `task` is the name of the function, `last_words` what the worker wrote to standard error last.
     """
 
+    code = "MH-WORKER-DIED"
     pid: int | None = None
     exitcode: int | None = None
     cause = ""

@@ -20,6 +20,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import available
+from manyhands._troubles import coded
 from manyhands.errors import RemoteError
 from manyhands.futures._engine import cores
 from manyhands.futures._thread import (
@@ -83,10 +84,11 @@ def check_available() -> None:
     """RuntimeError below Python 3.13, which says what to use instead."""
     if not supported:
         version = ".".join(map(str, sys.version_info[:2]))
-        raise RuntimeError(
+        text = (
             f"executors over interpreters need Python 3.13 or newer, this is {version}: use threads (for waits and C "
             "code) or processes (for computing in Python)"
         )
+        raise coded(RuntimeError(text), "MH-INTERPRETERS")
 
 
 # ---- the fork guard
@@ -96,7 +98,7 @@ _real: dict[str, Any] = {}
 
 
 def _refuse(*_: Any) -> Any:
-    raise RuntimeError(FORK)
+    raise coded(RuntimeError(FORK), "MH-FORK-INTERPRETERS")
 
 
 def _guard(change: int) -> None:

@@ -29,6 +29,7 @@ from typing import Any
 from manyhands._facade import stdlib_of
 from manyhands._impl.by_value import needs_value
 from manyhands._impl.messages import dumps, loads
+from manyhands._troubles import coded
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
 from manyhands.multiprocessing import _sharedctypes
@@ -144,10 +145,11 @@ class Crew:
     def check_owner(self) -> None:
         """RuntimeError in a forked child: results come to the process that made the crew."""
         if os.getpid() != self.owner:
-            raise RuntimeError(
+            text = (
                 f"this pool belongs to process {self.owner}, and no result would come here, to its child "
                 f"{os.getpid()}; make a pool of its own"
             )
+            raise coded(RuntimeError(text), "MH-FORKED")
 
     def begin(self) -> None:
         """Start the workers, then the threads: in this order, since a fork takes no thread along."""

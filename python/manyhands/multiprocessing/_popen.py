@@ -19,6 +19,7 @@ from typing import Any
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, strict
 from manyhands._impl.by_value import without_false_main
+from manyhands._troubles import coded
 
 _process = stdlib_of("multiprocessing.process")
 _util = stdlib_of("multiprocessing.util")
@@ -87,7 +88,7 @@ def explained(error: OSError) -> OSError:
     """The error of a start that failed, of the same class and number, in words that say which limit it was."""
     if error.errno not in _LIMITS:
         return error
-    return OSError(error.errno, f"no process could be started: {_LIMITS[error.errno]}")
+    return coded(OSError(error.errno, f"no process could be started: {_LIMITS[error.errno]}"), "MH-START")
 
 
 class Launch:
@@ -103,7 +104,7 @@ class Launch:
 
     def _launch(self, process_obj: Any) -> None:
         if self.method != "fork" and getattr(_process.current_process(), "_inheriting", False):
-            raise RuntimeError(_guide())
+            raise coded(RuntimeError(_guide()), "MH-GUARD")
         self.asked: set[int] = set()  # signals that terminate() and kill() have sent
         self._starter = os.getpid()
         try:

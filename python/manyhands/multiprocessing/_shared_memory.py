@@ -17,6 +17,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import leftovers, set_module
+from manyhands._troubles import coded
 
 _std = stdlib_of("multiprocessing.shared_memory")
 _process = stdlib_of("multiprocessing.process")
@@ -35,7 +36,7 @@ def _check_room(size: int) -> None:
                 f"/dev/shm has room for {free:,} bytes, not for {size:,}: make it larger (docker run --shm-size), "
                 "or use manyhands.shared, which does not need it"
             )
-            raise OSError(errno.ENOSPC, text)
+            raise coded(OSError(errno.ENOSPC, text), "MH-SHARED-MEMORY")
 
 
 class SharedMemory(_std.SharedMemory):  # type: ignore[misc,name-defined]
