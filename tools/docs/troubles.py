@@ -22,10 +22,8 @@ def table() -> str:
 
 def section(one: tuple[str, str, tuple[str, ...], str]) -> str:
     code, title, pieces, text = one
-    out = f"### {code}\n\n**{title}.** {text}"
-    out = textwrap.fill(out, 128, break_long_words=False, break_on_hyphens=False).replace(
-        f"### {code} ", f"### {code}\n\n"
-    )
+    words = textwrap.fill(f"**{title}.** {text}", 128, break_long_words=False, break_on_hyphens=False)
+    out = f"### {code}\n\n{words}"
     shown = ", ".join(f"`... {piece.strip()} ...`" for piece in pieces)
     return out + (f"\n\nMessage: {shown}\n\n" if shown else "\n\n")
 

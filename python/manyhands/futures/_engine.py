@@ -173,13 +173,8 @@ class Engine:
             if left > 0:
                 future._alarm = alarm(left, look)
             else:
-                self.end(
-                    future,
-                    coded(
-                        TimeoutError(f"the task was ended: it ran for longer than {seconds:g} seconds"),
-                        "MH-TASK-TIME",
-                    ),
-                )
+                late = TimeoutError(f"the task was ended: it ran for longer than {seconds:g} seconds")
+                self.end(future, coded(late, "MH-TASK-TIME"))
 
         future._alarm = alarm(seconds, look)
 

@@ -1,4 +1,4 @@
-"""The codes of errors: each leads to a text, in the command and in the guide, and each message listed is in the sources."""
+"""The codes of errors: each leads to a text, and each message that is listed is in the sources."""
 
 from __future__ import annotations
 
