@@ -189,8 +189,13 @@ static PyObject *control_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (ext_args_tuple(&signature, args, kwargs, NULL) < 0) {
         return NULL;
     }
-    ext_control *self = PyObject_New(ext_control, type);
+    ext_ending *ending = ext_ending_new();
+    ext_control *self = ending == NULL ? NULL : PyObject_New(ext_control, type);
+    if (self == NULL && ending != NULL) {
+        ext_ending_drop(ending);
+    }
     if (self != NULL) {
+        self->ending = ending;
         memset(&self->thread, 0, sizeof self->thread);
         atomic_init(&self->requests, 0);
         atomic_init(&self->delivered, 0);
@@ -207,6 +212,7 @@ static PyObject *control_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void control_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    ext_ending_drop(((ext_control *) self)->ending);
     PyObject_Free(self);
     Py_DECREF(type);
 }
@@ -264,7 +270,8 @@ static PyObject *control_disown(ext_control *self, PyObject *unused)
     }
     ext_held_control(NULL);
     ext_monitor_drop((PyObject *) self, self);
-    mh_thread_disown(&self->thread);
+    ext_ending_expect(self->ending);
+    mh_thread_disown_at_end(&self->thread);
     current.control = NULL;
     Py_DECREF((PyObject *) self);
     Py_RETURN_NONE;
@@ -394,9 +401,11 @@ static PyObject *control_get_state(ext_control *self, void *unused)
 static PyObject *control_get_cpu_time(ext_control *self, void *unused)
 {
     (void) unused;
-    int64_t ns = 0;
-    if (mh_thread_cpu_time(&self->thread, &ns) < 0) {
-        ns = 0; /* not started */
+    int64_t now = 0, ns = 0;
+    int rc = mh_thread_cpu_time(&self->thread, &now);
+    if (!ext_ending_cpu(self->ending,
+                        &ns)) { /* after the look at the clock: the id may be another's by then */
+        ns = rc < 0 ? 0 : now;  /* below 0: not started */
     }
     return PyFloat_FromDouble((double) ns / 1e9);
 }

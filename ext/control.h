@@ -8,9 +8,11 @@
 
 /* The adopted thread keeps the object alive until it disowns it. A thread that never comes to its end (a daemon, when the
  * interpreter goes) therefore leaves valid memory behind. */
+typedef struct ext_ending ext_ending; /* ending.c */
 typedef struct ext_control {
     PyObject_HEAD
     mh_thread thread;
+    ext_ending *ending;
     atomic_uint requests;   /* terminate() calls */
     atomic_uint delivered;  /* of these, raised as ThreadExit; written by the thread only */
     atomic_bool adopted;    /* for good: a control serves one thread */
@@ -48,6 +50,15 @@ void ext_monitor_drop(PyObject *self, ext_control *control);
 void ext_monitor_after_fork(PyObject *module);
 /* The module goes. */
 void ext_monitor_forget(ext_state *state);
+
+/* ---- ending.c: what is known of a thread once it is gone -------------------------------------------------------- */
+
+ext_ending *ext_ending_new(void); /* NULL with an exception */
+void ext_ending_drop(ext_ending *ending);
+/* The calling thread, which is about to end, will tell it of its end. */
+void ext_ending_expect(ext_ending *ending);
+/* The processor time of the thread, if it is gone. */
+bool ext_ending_cpu(ext_ending *ending, int64_t *ns);
 
 /* ---- cleanup.c: where it may be ended ------------------------------------------------------------------------------ */
 

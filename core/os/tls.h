@@ -29,6 +29,7 @@ struct mh__tls {
     _Atomic(uint32_t) *section; /* where the sections that it is inside of are counted; core/sync/section.h */
     uint32_t section_depth;
     struct mh_cleanup *cleanups; /* core/proc/thread_extras.c */
+    _Atomic(uint32_t) *ended;    /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */
 };
 
 #ifdef MH_SCHED

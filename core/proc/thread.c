@@ -26,6 +26,8 @@ enum { NOT_YET, JOINING, GONE, DETACHED };
 #define FATE_DETACHED 2u
 /* tid: 0 -> id, or 0 -> ID_AWAITED -> id. */
 #define ID_AWAITED UINT32_MAX
+/* cpu: only the system knows, and only while the thread is there */
+#define NOT_KEPT (-1)
 
 struct own {
     struct mh__control control;
@@ -108,9 +110,8 @@ static void enter(struct own *t)
     }
 }
 
-static void leave(void *argument)
+static void leave(struct own *t)
 {
-    struct own *t = argument;
     t->cpu = mh_os_thread_cpu();
     mh__control_attach(NULL);
     mh__control_finish(&t->control);
@@ -195,13 +196,44 @@ int mh_thread_adopt(mh_thread *thread)
     return rc;
 }
 
-void mh_thread_disown(mh_thread *thread)
+static struct own *own_adopted(mh_thread *thread, const char *function)
 {
     struct own *t = own(thread);
     if (!is_self(t) || mh_load_acq(&t->life) != LIFE_ADOPTED) {
-        mh_os_panic("mh_thread_disown", thread, "not the calling thread, or not an adopted one");
+        mh_os_panic(function, thread, "not the calling thread, or not an adopted one");
     }
-    leave(t);
+    return t;
+}
+
+void mh_thread_disown(mh_thread *thread)
+{
+    leave(own_adopted(thread, "mh_thread_disown"));
+}
+
+/* The wake is by address alone: the struct may be gone by then, and where something else lies there a sleeper of that
+ * wakes for nothing, which every sleeper here bears. */
+void mh__tell_the_end(void)
+{
+    struct mh__tls *tls = mh__tls();
+    if (tls->ended != NULL) {
+        mh_os_futex_wake(tls->ended, INT32_MAX, 0);
+        tls->ended = NULL;
+    }
+}
+
+void mh_thread_disown_at_end(mh_thread *thread)
+{
+    struct own *t = own_adopted(thread, "mh_thread_disown_at_end");
+    if (mh_os_thread_call_at_end(mh__run_cleanups) < 0) {
+        leave(t);
+        return;
+    }
+    t->cpu = NOT_KEPT;
+    mh__control_attach(NULL);
+    mh__tell_the_end(); /* of an earlier one */
+    mh__tls()->ended = &t->control.word;
+    mh_or_acq_rel(&t->control.word,
+                  MH__FINISHED); /* pairs with mh__control_await_finish; last: see FINISHED above */
 }
 
 /* ---- join ---- */
@@ -371,10 +403,10 @@ int mh_thread_cpu_time(const mh_thread *thread, int64_t *ns)
     if (rc < 0) {
         return rc;
     }
-    if (!is_finished(t)) {
+    if (!is_finished(t) || t->cpu == NOT_KEPT) {
         rc = mh_os_thread_cpu_of(t->pid, mh_thread_id(thread), &used);
     }
-    if (is_finished(t)) { /* by now: its id may be another's */
+    if (is_finished(t) && t->cpu != NOT_KEPT) { /* by now: its id may be another's */
         used = t->cpu;
         rc = 0;
     }
@@ -399,6 +431,11 @@ int mh_thread_id(const mh_thread *thread)
             (void) mh__wait(&t->tid, ID_AWAITED, MH_FOREVER, NULL, MH_PRIVATE | MH__SECTION);
         }
     }
+}
+
+int64_t mh_thread_own_cpu_time(void)
+{
+    return mh_os_thread_cpu();
 }
 
 mh_thread *mh_thread_self(void)

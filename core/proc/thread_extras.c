@@ -18,6 +18,7 @@ void mh__run_cleanups(void)
         cleanup->next = NULL;
         cleanup->run(cleanup);
     }
+    mh__tell_the_end();
 }
 
 int mh_thread_at_end(mh_cleanup *cleanup)

@@ -65,6 +65,13 @@ MH_API int mh_thread_start(mh_thread *thread);
 MH_API int mh_thread_adopt(mh_thread *thread);
 MH_API void mh_thread_disown(mh_thread *thread);
 
+/* As mh_thread_disown(), by a thread that is about to end and has more to let go of, an interpreter's lock for one: who
+ * sleeps in mh_thread_join() is woken by the thread's last act, its clean-up (mh_thread_at_end()), and so does not run into
+ * what it still held. The struct may be freed before that, once it is FINISHED. What processor time it used
+ * mh_thread_cpu_time() can tell until the system has done with the thread, and -ESRCH after that.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API void mh_thread_disown_at_end(mh_thread *thread);
+
 /* Wait until it has ended and is gone. 0 (also for every later call); -ETIMEDOUT, -ECANCELED, -EINTR: it
  * goes on, join again; -EDEADLK (the calling thread itself); MH_E_STATE (never started); MH_E_LOST (it
  * lived in the process that forked this one; it was detached: MH_E_STATE). A paused thread does not end: resume or terminate it. The
@@ -121,9 +128,13 @@ MH_API enum mh_state mh_thread_state(const mh_thread *thread);
 MH_API int mh_thread_exit_code(const mh_thread *thread, int *code);
 
 /* The processor time that it has used, in ns; after its end, the whole. 0; MH_E_STATE (never started);
- * MH_E_LOST as for join.
+ * MH_E_LOST as for join; -ESRCH after mh_thread_disown_at_end().
  * Safety: MT-safe PROC-local AS-unsafe FORK-safe | never waits | allocs: none | death: nothing shared */
 MH_API int mh_thread_cpu_time(const mh_thread *thread, int64_t *ns);
+
+/* That of the calling thread, whoever made it, in ns.
+ * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API int64_t mh_thread_own_cpu_time(void);
 
 /* The system's thread id; 0 before start. Stays what it was after the end, when the system may give it to
  * another.

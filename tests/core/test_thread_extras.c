@@ -185,6 +185,62 @@ TEST(clean_up_in_a_thread_that_was_made_elsewhere)
     check_notes(-1);
 }
 
+/* ---- disowned at the end ---- */
+
+static void says_that_it_ends(void *argument)
+{
+    struct worker *worker = argument;
+    CHECK_EQ(mh_thread_adopt(&worker->thread), 0);
+    gate_open(&worker->begun);
+    CHECK_EQ(gate_pass(&worker->go), 0);
+    mh_thread_disown_at_end(&worker->thread);
+    CHECK(mh_thread_self() == NULL);
+    gate_open(&worker->done);
+    CHECK_EQ(gate_pass(&released), 0); /* what it still has to do */
+}
+
+TEST(who_joins_is_woken_by_the_last_act)
+{
+    struct worker worker, joiner, late;
+    int64_t used = -1;
+    memset(&worker, 0, sizeof worker);
+    pthread_t thread = t_thread(says_that_it_ends, &worker);
+    CHECK_EQ(gate_pass(&worker.begun), 0);
+    start_on(&joiner, join_other, &worker);
+    CHECK_EVENTUALLY(sleeps(&joiner));
+    gate_open(&worker.go);
+    CHECK_EQ(gate_pass(&worker.done), 0);
+    CHECK_EQ(mh_thread_state(&worker.thread), MH_FINISHED);
+    CHECK_EQ(mh_thread_cpu_time(&worker.thread, &used), 0); /* it is still there */
+    CHECK(used > 0);
+    CHECK_EVENTUALLY(sleeps(&joiner)); /* and nobody has woken it */
+    start_on(&late, join_other, &worker);
+    CHECK_EQ(end(&late), 0); /* who comes now sees that it is over */
+    CHECK_EQ(late.result, 0);
+    CHECK_EQ(mh_thread_state(&joiner.thread), MH_RUNNING);
+    gate_open(&released);
+    CHECK_EQ(end(&joiner), 0);
+    CHECK_EQ(joiner.result, 0);
+    t_join(thread, 20);
+    CHECK_EQ(mh_thread_cpu_time(&worker.thread, &used), -ESRCH);
+}
+
+/* Its contract broken: it goes on, and ends once more. Nobody sleeps for ever. */
+TEST(one_that_goes_on_tells_the_first_end_at_the_second)
+{
+    struct worker first, second, joiner;
+    memset(&first, 0, sizeof first);
+    memset(&second, 0, sizeof second);
+    CHECK_EQ(mh_thread_adopt(&first.thread), 0);
+    start_on(&joiner, join_other, &first);
+    CHECK_EVENTUALLY(sleeps(&joiner));
+    mh_thread_disown_at_end(&first.thread);
+    CHECK_EQ(mh_thread_adopt(&second.thread), 0);
+    mh_thread_disown_at_end(&second.thread);
+    CHECK_EQ(end(&joiner), 0);
+    CHECK_EQ(joiner.result, 0);
+}
+
 /* ---- cores ---- */
 
 enum { MOST = 8192 };

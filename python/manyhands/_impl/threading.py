@@ -116,11 +116,12 @@ class Thread(_StdThread):
     manyhands is parked once it has released its last one. See docs/howto/pause-resume.md and terminate.md.
     """
 
+    _failed: Outcome | None = None
+    _value: Any = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._control = core.Control()
-        self._failed: Outcome | None = None
-        self._value: Any = None
         # The standard library's Event would do; this one is a hundred times faster.
         self._started = Event()
         self._report = self.__dict__.pop("_invoke_excepthook")
@@ -129,16 +130,24 @@ class Thread(_StdThread):
         """The whole life of the thread, in the thread itself."""
         control = self._control
         control.adopt(self._name)  # type: ignore[attr-defined]
-        # The standard library calls self.run() and drops what it returns.
-        own = self.__dict__.get("run")
-        self.__dict__["run"] = functools.partial(self._run_and_keep, self.run)
         try:
-            super()._bootstrap()  # type: ignore[misc]
+            if getattr(self.run, "__func__", None) is _own_run:
+                _std_bootstrap(self)
+            else:
+                self._keep_what_run_returns()
         finally:
-            del self.__dict__["run"]
-            if own is not None:
-                self.__dict__["run"] = own
             control.disown()
+
+    def _keep_what_run_returns(self) -> None:
+        """The standard library calls self.run() and drops what it returns."""
+        own, attributes = self.__dict__.get("run"), self.__dict__
+        attributes["run"] = functools.partial(self._run_and_keep, self.run)
+        try:
+            _std_bootstrap(self)
+        finally:
+            del attributes["run"]
+            if own is not None:
+                attributes["run"] = own
 
     def _run_and_keep(self, run: Callable[[], Any]) -> None:
         self._value = run()
@@ -147,7 +156,8 @@ class Thread(_StdThread):
         """What the thread does; override it, or give a target. What it returns is ``outcome.value``."""
         try:
             if self._target is not None:  # type: ignore[attr-defined]
-                return self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+                self._value = value = self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+                return value
         finally:
             # The target may refer to this thread.
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
@@ -258,6 +268,7 @@ class Thread(_StdThread):
         return float(self._control.cpu_time)
 
 
+_own_run, _std_bootstrap = Thread.run, std.Thread._bootstrap
 functools.update_wrapper(Thread.__init__, std.Thread.__init__)  # its documentation and its signature
 
 
