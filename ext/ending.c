@@ -43,7 +43,8 @@ static void write_down(mh_cleanup *unused)
     (void) unused;
     ext_ending *ending = mine.ending;
     mine.ending = NULL;
-    atomic_store_explicit(&ending->cpu, mh_thread_own_cpu_time(), memory_order_release); /* pairs with ext_ending_cpu */
+    atomic_store_explicit(&ending->cpu, mh_thread_own_cpu_time(),
+                          memory_order_release); /* pairs with ext_ending_cpu */
     ext_ending_drop(ending);
 }
 
