@@ -135,6 +135,7 @@ int ext_cancel_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
 int ext_shared_lock_ready(PyObject *module, ext_state *state);
 int ext_shared_sync_ready(PyObject *module, ext_state *state);
+int ext_shared_cond_ready(PyObject *module, ext_state *state);
 int ext_shared_rwlock_ready(PyObject *module, ext_state *state);
 int ext_mpqueue_ready(PyObject *module, ext_state *state);
 int ext_queue_end_ready(PyObject *module, ext_state *state);
@@ -258,6 +259,14 @@ static inline void ext_wake_end(PyThreadState *kept)
     if (kept != NULL) {
         PyEval_RestoreThread(kept);
     }
+}
+
+/* Which process this is, on the way here from the first one: what was noted before a fork is void after it. Free of charge,
+ * other than its id. */
+extern atomic_uint ext_forks;
+static inline unsigned ext_generation(void)
+{
+    return atomic_load_explicit(&ext_forks, memory_order_relaxed);
 }
 
 void ext_attach(ext_waiting *waiting);

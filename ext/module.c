@@ -2,12 +2,13 @@
 #include "control.h"
 
 static int (*const families[])(PyObject *, ext_state *) = {
-    ext_wait_ready,          ext_cleanup_ready,   ext_errors_ready,      ext_cancel_ready,
-    ext_lock_ready,          ext_rlock_ready,     ext_cond_ready,        ext_sem_ready,
-    ext_event_ready,         ext_barrier_ready,   ext_rwlock_ready,      ext_queue_ready,
-    ext_simplequeue_ready,   ext_control_ready,   ext_shared_lock_ready, ext_shared_sync_ready,
-    ext_mpqueue_ready,       ext_queue_end_ready, ext_pipe_end_ready,    ext_process_ready,
-    ext_shared_rwlock_ready, ext_observe_ready,   ext_atomic_ready,      ext_synced_ready,
+    ext_wait_ready,        ext_cleanup_ready,       ext_errors_ready,      ext_cancel_ready,
+    ext_lock_ready,        ext_rlock_ready,         ext_cond_ready,        ext_sem_ready,
+    ext_event_ready,       ext_barrier_ready,       ext_rwlock_ready,      ext_queue_ready,
+    ext_simplequeue_ready, ext_control_ready,       ext_shared_lock_ready, ext_shared_sync_ready,
+    ext_shared_cond_ready, ext_mpqueue_ready,       ext_queue_end_ready,   ext_pipe_end_ready,
+    ext_process_ready,     ext_shared_rwlock_ready, ext_observe_ready,     ext_atomic_ready,
+    ext_synced_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)

@@ -6,24 +6,45 @@
  */
 #include "shared_lock.h"
 
+#include <unistd.h>
+
 #include "manyhands/lock.h"
+#include "manyhands/wait.h"
 
 static int owner_of(const shared_lock *self)
 {
     return self->recursive ? mh_rlock_owner(self->head.at) : mh_lock_owner(self->head.at);
 }
 
+/* This process, as a Lock names its owner. */
+static int own_name(void)
+{
+    static atomic_uint asked; /* generation + 1 */
+    static atomic_int name;
+    unsigned now = ext_generation() + 1;
+    if (atomic_load_explicit(&asked, memory_order_acquire) != now) {
+        atomic_store_explicit(&name, (int) getpid(), memory_order_relaxed);
+        atomic_store_explicit(&asked, now,
+                              memory_order_release); /* pairs with the load: the name is this process's */
+    }
+    return atomic_load_explicit(&name, memory_order_relaxed);
+}
+
 /* Does a thread of this process? A forked child has the count of its parent, and nothing in hand. */
 static int holds(shared_lock *self)
 {
-    return self->count > 0 && self->process == (int) getpid() && owner_of(self) == self->owner;
+    return self->count > 0 && self->generation == ext_generation() &&
+           owner_of(self) == (self->recursive ? self->owner : own_name());
 }
 
-static void note_owner(shared_lock *self)
+/* For each acquire, and therefore without a system call: getpid() took four times as long as all the rest. */
+static inline void note_owner(shared_lock *self)
 {
-    self->thread = PyThread_get_thread_ident();
-    self->process = (int) getpid();
-    self->owner = owner_of(self);
+    self->thread = &ext_mine;
+    self->generation = ext_generation();
+    if (self->recursive) {
+        self->owner = owner_of(self);
+    }
 }
 
 int shared_lock_is_mine(shared_lock *self)
@@ -31,7 +52,7 @@ int shared_lock_is_mine(shared_lock *self)
     if (self->recursive) {
         return mh_rlock_is_owned(self->head.at);
     }
-    return holds(self) && self->thread == PyThread_get_thread_ident();
+    return holds(self) && self->thread == &ext_mine;
 }
 
 static int try_lock(shared_lock *self)
@@ -116,23 +137,59 @@ static PyObject *lock_recover(shared_lock *self, PyObject *const *args, Py_ssize
     return answer(take(self, until, 1));
 }
 
+/* ---- the wake that a notify() left to the release ------------------------------------------------------------- */
+
+int shared_lock_owes(const shared_lock *self)
+{
+    return atomic_load_explicit(&self->due, memory_order_relaxed) != NULL;
+}
+
+void shared_lock_owe(shared_lock *self, shared_word *word)
+{
+    shared_lock_pay(
+        atomic_exchange(&self->due, word)); /* without a GIL, of two threads that notify at once */
+}
+
+shared_word *shared_lock_take_due(shared_lock *self)
+{
+    return shared_lock_owes(self) ? atomic_exchange(&self->due, NULL) : NULL;
+}
+
+void shared_lock_pay(shared_word *word)
+{
+    if (word != NULL) {
+        mh_wake(word, 1, 0);
+    }
+}
+
+static int give_recursive(shared_lock *self)
+{
+    shared_word *owed = NULL; /* taken before the release: after it, another holder's may be there */
+    if (!shared_lock_is_mine(self)) {
+        PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
+        return -1;
+    }
+    if (--self->count == 0) {
+        ext_held_give(&self->held);
+        owed = shared_lock_take_due(self);
+    }
+    mh_rlock_release(self->head.at);
+    shared_lock_pay(owed);
+    return 0;
+}
+
 static int give(shared_lock *self)
 {
     if (self->recursive) {
-        if (!shared_lock_is_mine(self)) {
-            PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
-            return -1;
-        }
-        if (--self->count == 0) {
-            ext_held_give(&self->held);
-        }
-        mh_rlock_release(self->head.at);
-        return 0;
+        return give_recursive(self);
     }
     int before = self->count;
     self->count = 0; /* before the release: afterwards another thread of this process may have it */
     ext_held_give(&self->held);
-    if (mh_lock_try_release(self->head.at) < 0) {
+    shared_word *owed = shared_lock_take_due(self);
+    int rc = mh_lock_try_release(self->head.at);
+    shared_lock_pay(owed);
+    if (rc < 0) {
         self->count = before;
         PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
         return -1;
@@ -194,16 +251,18 @@ static PyObject *lock_owner(shared_lock *self, void *Py_UNUSED(closure))
 
 /* ---- for conditions ------------------------------------------------------------------------------------------ */
 
-int shared_lock_let_go(shared_lock *self, uint32_t *depth)
+void shared_lock_let_go(shared_lock *self, uint32_t *depth)
 {
     self->count = 0;
     ext_held_give(&self->held);
-    if (self->recursive) {
-        return mh_rlock_release_all(self->head.at, depth);
-    }
+    shared_word *owed = shared_lock_take_due(self);
     *depth = 1;
-    mh_lock_release(self->head.at);
-    return 0;
+    if (self->recursive) {
+        (void) mh_rlock_release_all(self->head.at, depth); /* it is ours: the caller has asked */
+    } else {
+        mh_lock_release(self->head.at);
+    }
+    shared_lock_pay(owed);
 }
 
 typedef struct regain {

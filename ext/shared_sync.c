@@ -1,11 +1,8 @@
-/* ext/shared_sync.c - SharedSemaphore, SharedEvent, SharedCondition, SharedBarrier. */
+/* ext/shared_sync.c - SharedSemaphore, SharedEvent, SharedBarrier. */
 #include "manyhands/barrier.h"
-#include "manyhands/cond.h"
 #include "manyhands/event.h"
 #include "manyhands/sem.h"
-#include "shared_lock.h"
-
-#define CONDITION_WAITERS 1024 /* at once; more are refused with OSError */
+#include "shared.h"
 
 #define SHARED_MEMBERS(rebuild)                                 \
     EXT_METHOD("_rebuild", rebuild, METH_FASTCALL | METH_CLASS, \
@@ -195,123 +192,6 @@ static PyGetSetDef place_getset[] = {
     {"place", shared_place, NULL, PyDoc_STR("(descriptor, slab id, offset): what another process needs."),
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
-};
-
-/* ---- condition ------------------------------------------------------------------------------------------------- */
-
-static PyObject *cond_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
-{
-    shared_object *self = shared_create(type, mh_cond_size(CONDITION_WAITERS));
-    if (self != NULL) {
-        mh_cond_init(self->at, CONDITION_WAITERS, 0);
-    }
-    return (PyObject *) self;
-}
-
-typedef struct cond_wait_args {
-    mh_cond *cond;
-    mh_cond_ticket ticket;
-    int waited; /* what mh_cond_await said; 1 where it was never reached */
-} cond_wait_args;
-
-static int wait_cond(void *object, mh_deadline deadline, ext_waiting *waiting)
-{
-    cond_wait_args *args = object;
-    args->waited = mh_cond_await(args->cond, &args->ticket, deadline, waiting->cancel);
-    return args->waited;
-}
-
-/* Give the place in line back. Only now, with the lock held: had this process died before, its wake would have gone
- * to the next. Where an exception ended the wait the place may be taken all the same. */
-static void leave_line(cond_wait_args *args)
-{
-    if (args->waited == 0) {
-        mh_cond_finish(args->cond, &args->ticket);
-    } else if (args->waited > 0) {
-        mh_cond_forget(args->cond, &args->ticket);
-    }
-}
-
-/* The steps of a wait; the lock is held again whatever they say. */
-static int wait_with(shared_object *self, shared_lock *lock, ext_until until)
-{
-    cond_wait_args args = {.cond = self->at, .waited = 1};
-    uint32_t depth;
-    int rc = mh_cond_prepare(self->at, &args.ticket);
-    if (rc < 0) {
-        return ext_raise_code(NULL, rc);
-    }
-    shared_lock_let_go(lock, &depth);
-    rc = ext_wait((PyObject *) self, wait_cond, &args, until);
-    int again = shared_lock_regain(lock, depth);
-    leave_line(&args);
-    if (again == MH_OWNER_DIED) { /* held: the caller is told, and may repair */
-        PyErr_Clear();
-        ext_raise((PyObject *) self, EXT_OWNER_DIED, NULL);
-    }
-    return again != 0 ? EXT_RAISED : rc;
-}
-
-static PyObject *cond_wait(shared_object *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    const ext_signature signature = {"wait", 1, 2, 3, {"lock", "timeout", "cancel"}};
-    PyObject *given[3] = {NULL, NULL, NULL};
-    ext_until until;
-    ext_state *state = ext_state_of(Py_TYPE(self));
-    if (state == NULL || ext_args(&signature, args, nargs, kwnames, given) < 0 ||
-        ext_until_args((PyObject *) self, given[1], given[2], &until) < 0) {
-        return NULL;
-    }
-    if ((PyObject *) Py_TYPE(given[0]) != state->ref[EXT_SHARED_LOCK_TYPE] &&
-        (PyObject *) Py_TYPE(given[0]) != state->ref[EXT_SHARED_RLOCK_TYPE]) {
-        return PyErr_Format(
-            PyExc_TypeError,
-            "the lock of a condition between processes is a Lock or RLock of manyhands, not %R", given[0]);
-    }
-    shared_lock *lock = (shared_lock *) given[0];
-    if (!shared_lock_is_mine(lock)) {
-        PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
-        return NULL;
-    }
-    return done(wait_with(self, lock, until));
-}
-
-static PyObject *cond_notify(shared_object *self, PyObject *count)
-{
-    long number = PyLong_AsLong(count);
-    if (number == -1 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            return NULL;
-        }
-        PyErr_Clear(); /* sys.maxsize and beyond: all */
-    }
-    if (number < 0 || number >= UINT32_MAX) {
-        mh_cond_notify_all(self->at);
-    } else {
-        mh_cond_notify(self->at, (uint32_t) number);
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *cond_waiting(shared_object *self, PyObject *Py_UNUSED(ignored))
-{
-    return PyLong_FromUnsignedLong(mh_cond_waiting(self->at));
-}
-
-static PyObject *cond_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t nargs)
-{
-    return shared_rebuild(type, args, nargs, mh_cond_size(CONDITION_WAITERS));
-}
-
-static PyMethodDef cond_methods[] = {
-    EXT_METHOD("wait", cond_wait, EXT_FASTCALL,
-               "wait($self, /, lock, timeout=None, *, cancel=None)\n--\n\nRelease `lock`, wait to be "
-               "notified, take it again."),
-    EXT_METHOD("notify", cond_notify, METH_O,
-               "notify($self, n, /)\n--\n\nWake the first n who wait; -1: all."),
-    EXT_METHOD("waiting", cond_waiting, METH_NOARGS, "waiting($self, /)\n--\n\nHow many wait."),
-    SHARED_MEMBERS(cond_rebuild),
-    {NULL, NULL, 0, NULL},
 };
 
 /* ---- barrier --------------------------------------------------------------------------------------------------- */
@@ -524,8 +404,6 @@ static PyGetSetDef barrier_getset[] = {
 
 SHARED_TYPE(sem, "SharedSemaphore", "A semaphore between processes.", sem_new, sem_methods, sem_getset)
 SHARED_TYPE(event, "SharedEvent", "An event between processes.", event_new, event_methods, place_getset)
-SHARED_TYPE(cond, "SharedCondition", "The queue of a condition between processes.", cond_new, cond_methods,
-            place_getset)
 
 static PyType_Slot barrier_slots[] = {
     {Py_tp_doc, (void *) (uintptr_t) "A barrier between processes."},
@@ -544,7 +422,7 @@ static PyType_Spec barrier_spec = {"manyhands._core.SharedBarrier", sizeof(barri
 
 int ext_shared_sync_ready(PyObject *module, ext_state *state)
 {
-    PyType_Spec *const specs[] = {&sem_spec, &event_spec, &cond_spec, &barrier_spec};
+    PyType_Spec *const specs[] = {&sem_spec, &event_spec, &barrier_spec};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         if (ext_add_type(module, state, -1, specs[i], NULL) < 0) {
             return -1;

@@ -1,7 +1,7 @@
 /* ext/synced.c - what multiprocessing's Value and Array stand on: SharedBuffer, their memory, and the types SyncedBase,
  * SyncedValue and SyncedArray, which read and write one number of it under its lock.
  *
- * The quick way holds the core's lock for a few instructions, in which no Python code runs; so the lock's own notes (who of
+ * A number is read without taking the lock, where it is free (mh_rlock_read). The quick way holds the core's lock for a few instructions, in which no Python code runs; so the lock's own notes (who of
  * this process has it) are left alone. Whatever it is not made for - a lock of another kind, one that is taken, an item that
  * is no plain number, a slice - goes the long way: the lock's acquire(), the ctypes object, the lock's release().
  */
@@ -182,6 +182,14 @@ static inline void done(synced *self)
     } else {
         mh_lock_release(self->core->head.at);
     }
+}
+
+/* The number at `at`, without taking the lock, where nobody has it. Only of a recursive one, as it is unless the user gave
+ * another; 0: not read. */
+static inline int peek(const synced *self, const void *at, uint64_t *bits)
+{
+    return self->kind != 0 && self->core->recursive &&
+           mh_rlock_read(self->core->head.at, at, (size_t) self->view.itemsize, bits) == 0;
 }
 
 /* A number as it lies in memory. */
@@ -407,11 +415,14 @@ static PyType_Spec synced_spec = {"manyhands._core.SyncedBase", sizeof(synced), 
 static PyObject *value_get(PyObject *object, void *Py_UNUSED(closure))
 {
     synced *self = (synced *) object;
-    if (!quick(self)) {
-        return long_get(self, NULL);
+    number value = {.Q = 0};
+    if (!peek(self, self->view.buf, &value.Q)) {
+        if (!quick(self)) {
+            return long_get(self, NULL);
+        }
+        value = load(self, self->view.buf);
+        done(self);
     }
-    number value = load(self, self->view.buf);
-    done(self);
     return number_object(self->kind, value);
 }
 
@@ -468,11 +479,17 @@ static PyObject *array_item(PyObject *object, PyObject *key)
 {
     synced *self = (synced *) object;
     const char *at = item_at(self, key);
-    if (at == NULL || !quick(self)) {
+    number value = {.Q = 0};
+    if (at == NULL) {
         return long_get(self, key);
     }
-    number value = load(self, at);
-    done(self);
+    if (!peek(self, at, &value.Q)) {
+        if (!quick(self)) {
+            return long_get(self, key);
+        }
+        value = load(self, at);
+        done(self);
+    }
     return number_object(self->kind, value);
 }
 

@@ -73,15 +73,14 @@ static int on_interrupt(void *arg)
     return rc < 0 ? -EINTR : 0;
 }
 
-/* Counts the forks on the way here from the first process: what a thread knew of itself before one is void after it. */
-static atomic_uint generation;
+atomic_uint ext_forks;
 
 static PyObject *after_fork(PyObject *module, PyObject *unused)
 {
     (void) unused;
     ext_blocked_after_fork(PyModule_GetState(module));
     ext_held_after_fork();
-    atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&ext_forks, 1, memory_order_relaxed);
     ext_monitor_after_fork(module);
     Py_RETURN_NONE;
 }
@@ -125,7 +124,7 @@ static bool is_first_thread(ext_state *state)
         unsigned seen; /* generation + 1 */
         bool first;
     } memory;
-    unsigned now = atomic_load_explicit(&generation, memory_order_relaxed) + 1;
+    unsigned now = ext_generation() + 1;
     if (memory.seen != now) {
         memory.first = ask_whether_first(state);
         memory.seen = now;

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rows.thread import _pair, condition_turns
-from bench.runner import row, timed
+from bench.runner import repeated, row, timed
 
 
 def _fork(side: Any) -> Any:
@@ -41,30 +41,12 @@ def barrier(side: Any) -> Any:
 
 @row("mp/value-get", "multiprocessing.Value")
 def value_get(side: Any) -> Any:
-    value = _fork(side).Value("i", 7)
-
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for _ in repeat:
-            value.value
-        return time.perf_counter_ns() - started
-
-    return run
+    return repeated("value.value", value=_fork(side).Value("i", 7))
 
 
 @row("mp/array-item", "multiprocessing.Array")
 def array_item(side: Any) -> Any:
-    array = _fork(side).Array("i", 8)
-
-    def run(n: int) -> float:
-        repeat = range(n)
-        started = time.perf_counter_ns()
-        for _ in repeat:
-            array[3]
-        return time.perf_counter_ns() - started
-
-    return run
+    return repeated("array[3]", array=_fork(side).Array("i", 8))
 
 
 def _repeat(operation: Any, n: int) -> None:

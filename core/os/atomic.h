@@ -44,5 +44,8 @@ void mh_sched_step(const volatile void *address, unsigned size, const char *oper
     (MH__STEP(p, "cas"), atomic_compare_exchange_strong_explicit((p), (e), (d), success, failure))
 /* A full fence, for store-then-load protocols (announce myself, then look). */
 #define mh_fence_seq() atomic_thread_fence(memory_order_seq_cst)
+/* For those who read without a lock what is written under one (rlock.c). */
+#define mh_fence_rel() atomic_thread_fence(memory_order_release)
+#define mh_fence_acq() atomic_thread_fence(memory_order_acquire)
 
 #endif

@@ -3,12 +3,23 @@
  *
  * Its word names the thread (lock_word.h), with the thread's own start time. So one load tells the owner
  * from all others, in whatever process, and a thread that ended inside counts as a dead owner even though
- * its process lives on. */
+ * its process lives on.
+ *
+ * `turns` counts how often it was taken, for those who read one number without taking it (mh_rlock_read): they look at
+ * `turns`, see the word free, read, and look at `turns` again. It is the same where nobody took the lock in between, and
+ * then what was read is what they would have found with the lock in hand. Two things have to be ordered:
+ *   - who took it writes `turns` with release, after the word; the reader's first look acquires it. So who sees an owner's
+ *     `turns` does not see the word as it was before him, and the word is free only once he has released it: all that he
+ *     wrote is seen.
+ *   - who took it puts a release fence behind `turns`, before anything that he writes; the reader an acquire fence before its
+ *     second look. So who read something that he wrote inside sees his `turns`, too, and that is another number.
+ * That 2^32 turns pass between the two looks is taken for impossible. */
 #include <errno.h>
 
 #include "core/sync/lock_word.h"
 
-_Static_assert(sizeof(mh_rlock) == 24 && offsetof(mh_rlock, depth) == 20, "part of the shared layout");
+_Static_assert(sizeof(mh_rlock) == 24 && offsetof(mh_rlock, turns) == 16 && offsetof(mh_rlock, depth) == 20,
+               "part of the shared layout");
 
 static uint64_t self_of(const mh_rlock *lock)
 {
@@ -35,6 +46,8 @@ static int begin(mh_rlock *lock, int rc, uint32_t depth)
 {
     if (rc >= 0) {
         lock->depth = depth;
+        mh_store_rel(&lock->turns, mh_load_rlx(&lock->turns) + 1); /* pairs with mh_rlock_read, see above */
+        mh_fence_rel();
     }
     return rc;
 }
@@ -42,7 +55,7 @@ static int begin(mh_rlock *lock, int rc, uint32_t depth)
 void mh_rlock_init(mh_rlock *lock, unsigned flags)
 {
     lock->depth = 0;
-    lock->reserved = 0;
+    mh_store_rlx(&lock->turns, 0);
     mh_lock_init(&lock->lock, flags);
 }
 
@@ -133,4 +146,36 @@ int mh_rlock_owner(const mh_rlock *lock)
 uint32_t mh_rlock_depth(const mh_rlock *lock)
 {
     return mh_rlock_is_owned(lock) ? lock->depth : 0;
+}
+
+static inline uint64_t read_number(const void *at, size_t size)
+{
+    switch (size) {
+    case 1:
+        return mh_load_rlx((const _Atomic(uint8_t) *) at);
+    case 2:
+        return mh_load_rlx((const _Atomic(uint16_t) *) at);
+    case 4:
+        return mh_load_rlx((const _Atomic(uint32_t) *) at);
+    default:
+        return mh_load_rlx((const _Atomic(uint64_t) *) at);
+    }
+}
+
+int mh_rlock_read(const mh_rlock *lock, const void *at, size_t size, uint64_t *number)
+{
+    if (size > 8 || (size & (size - 1)) != 0 || size == 0 || ((uintptr_t) at & (size - 1)) != 0) {
+        return -EINVAL;
+    }
+    uint32_t turns = mh_load_acq(&lock->turns); /* pairs with begin() */
+    if (mh_load_acq(&lock->lock.word) != 0) {   /* pairs with mh__lock_drop */
+        return -EBUSY;
+    }
+    uint64_t found = read_number(at, size);
+    mh_fence_acq(); /* pairs with the fence of begin() */
+    if (mh_load_rlx(&lock->turns) != turns) {
+        return -EBUSY;
+    }
+    *number = found;
+    return 0;
 }

@@ -80,9 +80,9 @@ MH_API int mh_lock_owner(const mh_lock *lock);
  * child the parent's thread still owns a shared one; a private one is owned by the thread that forked, in
  * both. */
 typedef struct mh_rlock {
-    mh_lock lock; /* its word names the thread */
-    uint32_t reserved;
-    uint32_t depth; /* touched by the owner only */
+    mh_lock lock;              /* its word names the thread */
+    MH_ATOMIC(uint32_t) turns; /* how often it was taken */
+    uint32_t depth;            /* touched by the owner only */
 } mh_rlock;
 
 /* As mh_lock_init.
@@ -119,6 +119,14 @@ MH_API int mh_rlock_is_owned(const mh_rlock *lock);
 MH_API uint32_t mh_rlock_depth(const mh_rlock *lock);
 MH_API int mh_rlock_is_locked(const mh_rlock *lock);
 MH_API int mh_rlock_owner(const mh_rlock *lock);
+
+/* Read one number of 1, 2, 4 or 8 bytes, aligned to its size, which the lock guards: as if the lock were taken and released
+ * around it, but nothing is written, so that readers do not disturb each other. `number` gets it, with zeros above.
+ * 0; -EBUSY: somebody has the lock, or had meanwhile, or its owner died: acquire it, and read. -EINVAL: size or alignment.
+ * Memory: 0 acquires what the last owner's release released.
+ * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | cancellation: no | allocs: none | death: -EBUSY until the
+ * lock is acquired */
+MH_API int mh_rlock_read(const mh_rlock *lock, const void *at, size_t size, uint64_t *number);
 
 /* For conditions: let go of every level at once, and say how many (0, or -EPERM where the caller does not
  * own it). And take it again that deep: as mh_rlock_acquire; -EINVAL where depth is 0; where the caller owns

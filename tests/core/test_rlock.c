@@ -223,3 +223,69 @@ TEST(what_a_forked_child_owns)
     CHECK_EQ(mh_rlock_depth(&f.own), 2);
     CHECK_EQ(mh_rlock_depth(f.shared), 1);
 }
+
+/* ---- mh_rlock_read: what the lock guards, without the lock */
+
+struct guarded {
+    mh_rlock lock;
+    t_barrier_t *start;
+    _Atomic(uint64_t) number; /* odd only while somebody has the lock */
+    _Atomic(int) over;
+};
+
+TEST(reads_only_what_nobody_is_changing)
+{
+    struct guarded *g = t_shared(sizeof *g);
+    uint64_t found = 7;
+    g->number = UINT64_MAX - 1;
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 8, &found), 0);
+    CHECK(found == UINT64_MAX - 1);
+    CHECK_EQ(mh_rlock_read(&g->lock, (const char *) &g->number + 2, 2, &found), 0);
+    CHECK(found == 0xffff);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 4, &found), 0);
+    CHECK(found == 0xfffffffe);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 1, &found), 0);
+    CHECK(found == 0xfe);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 0, &found), -EINVAL);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 3, &found), -EINVAL);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 16, &found), -EINVAL);
+    CHECK_EQ(mh_rlock_read(&g->lock, (const char *) &g->number + 1, 2, &found), -EINVAL);
+    CHECK_EQ(mh_rlock_acquire(&g->lock, MH_FOREVER, NULL), 0);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 8, &found), -EBUSY);
+    mh_rlock_abandon(&g->lock);
+    CHECK_EQ(mh_rlock_read(&g->lock, &g->number, 8, &found), -EBUSY);
+    CHECK(found == 0xfe);
+}
+
+static void changes(void *arg)
+{
+    struct guarded *g = arg;
+    t_meet(g->start);
+    while (!atomic_load(&g->over)) {
+        CHECK_EQ(mh_rlock_acquire(&g->lock, MH_FOREVER, NULL), 0);
+        uint64_t was = atomic_load_explicit(&g->number, memory_order_relaxed);
+        atomic_store_explicit(&g->number, was + 1, memory_order_relaxed);
+        atomic_store_explicit(&g->number, was + 2, memory_order_relaxed);
+        mh_rlock_release(&g->lock);
+    }
+}
+
+TEST_LIMIT(readers_see_no_half_change, 60)
+{
+    struct guarded *g = t_shared(sizeof *g);
+    uint64_t found = 0, last = 0;
+    int reads = 0;
+    g->start = t_barrier(2);
+    pid_t child = t_fork(changes, g);
+    t_meet(g->start);
+    while (reads < 200000) {
+        if (mh_rlock_read(&g->lock, &g->number, 8, &found) == 0) {
+            CHECK_EQ(found & 1, 0);
+            CHECK(found >= last);
+            last = found;
+            reads++;
+        }
+    }
+    atomic_store(&g->over, 1);
+    CHECK_EQ(t_wait(child, 30), 0);
+}

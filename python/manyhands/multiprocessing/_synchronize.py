@@ -275,8 +275,14 @@ class Condition(_Shared):
         super().__setstate__(state[1])
 
     def _bind(self) -> None:
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        lock = self._lock
+        self.acquire = lock.acquire
+        self.release = lock.release
+        kind, base = type(lock), SemLock  # no Python call in between, but for what a subclass has overridden
+        self._enter = lock._core.__enter__ if kind.__enter__ is base.__enter__ else lock.__enter__
+        self._exit = lock._core.__exit__ if kind.__exit__ is base.__exit__ else lock.__exit__
+        self._core._over(lock._core)
+        self._give(Condition, "wait", "notify", "notify_all")
 
     @property
     def _sleeping_count(self) -> _Reading:
@@ -289,18 +295,17 @@ class Condition(_Shared):
     _wait_semaphore = _woken_count
 
     def __enter__(self) -> Any:
-        return self._lock.__enter__()
+        return self._enter()
 
     def __exit__(self, *args: Any) -> None:
-        self._lock.__exit__(*args)
+        self._exit(*args)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._core.waiting()})>"
 
     def wait(self, timeout: float | None = None, *, cancel: CancelToken | None = None) -> bool:
         """Release the lock, wait to be notified, take the lock again. False where the time was up."""
-        assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
-        return bool(self._core.wait(self._lock._core, timeout, cancel=cancel))
+        return bool(self._core.wait(timeout, cancel=cancel))
 
     def wait_for(
         self, predicate: Callable[[], Any], timeout: float | None = None, *, cancel: CancelToken | None = None
@@ -318,13 +323,11 @@ class Condition(_Shared):
 
     def notify(self, n: int = 1) -> None:
         """Wake the first `n` of those who wait."""
-        assert self._lock._semlock._is_mine(), "lock is not owned"
         self._core.notify(n)
 
     def notify_all(self) -> None:
         """Wake all who wait."""
-        assert self._lock._semlock._is_mine(), "lock is not owned"
-        self._core.notify(-1)
+        self._core.notify_all()
 
 
 class Event(_Shared):

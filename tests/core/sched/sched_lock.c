@@ -14,6 +14,7 @@ static struct {
     int inside, in, gave_up, reported;
     int dirty;   /* somebody is in the middle of a change */
     int started; /* process 0 was in */
+    MH_ATOMIC(uint32_t) number;
 } w;
 
 static void private_lock(void)
@@ -300,6 +301,30 @@ static void all_at_once(void)
     sched_check(mh_rlock_release_all(&w.rlock, &depth) == 0 && depth == 3, "three deep");
 }
 
+/* One number that the lock guards, odd only while somebody is inside; and a reader who does not take the lock. */
+static void changes_number(void)
+{
+    sched_check(mh_rlock_acquire(&w.rlock, MH_FOREVER, NULL) == 0, "acquire");
+    uint32_t was = mh_load_rlx(&w.number);
+    mh_store_rlx(&w.number, was + 1);
+    mh_store_rlx(&w.number, was + 2);
+    mh_rlock_release(&w.rlock);
+}
+
+static void changes_it_twice(void)
+{
+    changes_number();
+    changes_number();
+}
+
+static void peeks(void)
+{
+    uint64_t seen = 0;
+    int rc = mh_rlock_read(&w.rlock, &w.number, 4, &seen);
+    sched_check(rc == 0 || rc == -EBUSY, "read, or busy");
+    sched_check((seen & 1) == 0, "a reader sees no half change");
+}
+
 static void two_in(void)
 {
     sched_check(w.in == 2 && !mh_lock_is_locked(&w.lock), "both were in, and it is free");
@@ -314,6 +339,16 @@ static void three_accounted(void)
 
 #define WORLD SCHED_MEMORY(w)
 static const sched_scenario list[] = {
+    {.name = "read without the lock",
+     .setup = private_lock,
+     .thread = {changes_it_twice, changes_number, peeks},
+     WORLD},
+    {.name = "read without the lock, and a death",
+     .thread = {changes_it_twice, peeks, peeks},
+     WORLD,
+     .flags = SCHED_PROCESSES,
+     .deaths = 1,
+     .mortal = 1},
     {.name = "2 threads twice", .setup = private_lock, .thread = {twice, twice}, WORLD, .spurious = 1},
     {.name = "3 threads",
      .setup = private_lock,

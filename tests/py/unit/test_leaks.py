@@ -574,14 +574,20 @@ def shared_rwlock() -> None:
     assert core.SharedRWLock._rebuild(*made.place)
 
 
-@row("SharedCondition: __new__ wait notify waiting _rebuild place")
+@row("SharedCondition: __new__ _over wait notify notify_all waiting _rebuild place")
 def shared_condition() -> None:
     made, guard = core.SharedCondition(), core.SharedLock()
+    failing(made.wait, 0)
+    made._over(guard)
+    failing(made._over, MARK)
     with guard:
-        assert not made.wait(guard, 0)
+        assert not made.wait(0)
         made.notify(1)
+        made.notify_all()
     assert made.waiting() == 0
-    failing(made.wait, guard, 0)
+    failing(made.wait, 0)
+    failing(made.notify, 1)
+    failing(made.notify, MARK)
     assert core.SharedCondition._rebuild(*made.place)
 
 

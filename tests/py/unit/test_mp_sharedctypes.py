@@ -228,3 +228,28 @@ def test_a_spawned_child_of_a_substituted_program_has_ours_too(tmp_path: Any) ->
         env={**os.environ, "MANYHANDS_COMPAT": ""},
     )
     assert done.stdout == "2 1\n", done.stderr
+
+
+def _hold_and_change(value: Any, inside: Any, go: Any) -> None:
+    with value.get_lock():
+        value.value = 1  # half of a change, which nobody may see
+        inside.set()
+        go.wait()
+        value.value = 2
+
+
+def test_a_read_waits_for_who_changes_it() -> None:
+    context = mp.get_context("fork")
+    value, inside, go = context.Value("i", 0), context.Event(), context.Event()
+    process = context.Process(target=_hold_and_change, args=(value, inside, go))
+    process.start()
+    assert inside.wait(30)
+    seen: list[int] = []
+    reader = threading.Thread(target=lambda: seen.append(value.value))
+    reader.start()
+    reader.join(0.2)
+    assert reader.is_alive() and not seen
+    go.set()
+    reader.join(30)
+    process.join()
+    assert seen == [2]
