@@ -3,8 +3,8 @@
 _NOT_YET_DICT = "SharedDict is not built yet"
 _POOL_START = "Pool's own channels and threads, and the start of each process; not profiled"
 _VALUE = (
-    "the read itself, without taking the lock, is a third of it; the attribute's or item's look-up, the call and the int are "
-    "Python's. The peer is faster here than where the goal was set"
+    "the read itself, without taking the lock, is a third of it; the look-up, the call and the int are Python's. The "
+    "peer is faster here than where the goal was set"
 )
 _COLLECTOR = "the standard library's Future and Python on each hop; not profiled"
 _FAST_PEER = (
@@ -40,8 +40,8 @@ REASONS: dict[str, str] = {
     "mp/event-set": _FAST_PEER,
     "mp/event-wait": _FAST_PEER,
     "mp/pingpong-event": "not profiled (a guess: two futex calls and two switches of processes are what is left)",
-    "mp/pingpong-condition": "two futex wakes, two waits and two switches of processes, nothing more (strace); they are "
-    "three quarters of it, as in mp/pingpong-event",
+    "mp/pingpong-condition": "two futex wakes, two waits and two switches of processes, nothing more (strace); they "
+    "are three quarters of it, as in mp/pingpong-event",
     "mp/pipe-pingpong": "not profiled (a guess: two futex calls and two switches of processes are what is left)",
     "mp/pipe-100mb": "a fresh 100 MB buffer for each message: in C that takes 45 to 48 ms, and 6 ms into a warm one",
 }
