@@ -45,7 +45,7 @@ ALLOWED = {
     ("ext/held.c", "threads.h"): "tss_create(): to learn that a thread has ended",
     ("ext/mpqueue.c", "unistd.h"): "getpid(): part of a queue's name",
     ("ext/process.c", "unistd.h"): "getpid(): what settles a forked child in its place",
-    ("ext/shared_lock.h", "unistd.h"): "getpid(): whether this process owns the lock",
+    ("ext/shared_lock.c", "unistd.h"): "getpid(): whether this process owns the lock",
 }
 OS_CONDITION = re.compile(r"__linux__|__GLIBC__|__GNU_LIBRARY__|__APPLE__|__FreeBSD__|_WIN32|__unix__")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.M)
