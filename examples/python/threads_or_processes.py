@@ -2,7 +2,7 @@
 
     python threads_or_processes.py [--json FILE] [--quick]
 
-Prints one line for each point. Takes about ten seconds.
+Prints one line for each point. Takes about five seconds.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -69,6 +70,34 @@ def memory_of_one(module, count=20):
     return (after - before) / count
 
 
+# Failure: one of three crashes in C code; how many of the two others do their work.
+
+
+def crash_or_answer(crash, answers):
+    if crash:
+        os.abort()
+    time.sleep(0.2)  # in the midst of its work
+    answers.put("done")
+
+
+def three(kind):
+    """A program of its own, which a thread that crashes ends."""
+    module, answers = (threading, queue.Queue()) if kind == "threads" else (mp, mp.Queue())
+    make = module.Thread if module is threading else module.Process
+    workers = [make(target=crash_or_answer, args=(n == 0, answers)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print(answers.qsize())
+
+
+def left_after_a_crash(kind):
+    command = [sys.executable, __file__, "--three", kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return f"{done.stdout.strip() or 0} of 2"
+
+
 # Switching: two hand the turn to each other by semaphores.
 
 
@@ -120,11 +149,11 @@ def handing_over(module, make_queue, value, count):
 # Computing: the same work twice, one after the other and both at once.
 
 
-def count_primes(below=25_000):
+def count_primes(below=60_000):
     return sum(all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, below))
 
 
-def hash_much(block=bytes(60 * MEGABYTE)):
+def hash_much(block=bytes(200 * MEGABYTE)):
     return hashlib.sha256(block).hexdigest()
 
 
@@ -160,7 +189,10 @@ def rows(quick):
             times, lambda made=context: start_and_join(lambda: made.Process(target=nothing))
         )
         yield name, said, "s", None, seconds
-    yield "memory", "memory of one more that waits", "B", memory_of_one(threading), memory_of_one(fork)
+    memory = memory_of_one(threading), memory_of_one(fork)
+    yield "memory", "memory of one more that waits", "B", *memory
+    yield "many", "so many that wait fit into 1 GB", "", *(f"{1e9 / max(one, 1):,.0f}" for one in memory)
+    yield "crash", "one crashes: so many others go on", "", *map(left_after_a_crash, ("threads", "processes"))
     rounds = 200 if quick else 3000
     said = "the turn to the other and back"
     yield "switch", said, "s", turn_and_back(threading, rounds), turn_and_back(fork, rounds)
@@ -187,8 +219,8 @@ def rows(quick):
 
 
 def figure(value, unit):
-    if value is None:
-        return ""
+    if value is None or unit == "":
+        return value or ""
     if unit == "x":
         return f"{value:.1f}x"
     steps = (
@@ -203,7 +235,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", metavar="FILE", help="keep the figures in this file")
     parser.add_argument("--quick", action="store_true", help="less exact, in a second or two")
+    parser.add_argument("--three", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.three:
+        three(options.three)
+        return
     version = ".".join(map(str, sys.version_info[:3]))
     cores = len(os.sched_getaffinity(0))
     print(f"CPython {version}, {cores} core{'s' * (cores > 1)}")

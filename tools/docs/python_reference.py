@@ -20,8 +20,17 @@ MODULES = (
 )
 
 
+# `Lock()` of a context is a method that makes one; these modules have the classes themselves
+CLASSES = ("synchronize", "queues", "connection", "pool", "shared_memory", "managers")
+
+
 def public_names(module: ModuleType) -> list[str]:
-    return sorted(set(module.__all__), key=str.lower)
+    names = sorted(set(module.__all__), key=str.lower)
+    if (
+        module.__name__.rpartition(".")[2] in CLASSES
+    ):  # only what is ours: the rest is in Python's own reference
+        return [name for name in names if getattr(module, name).__module__.startswith("manyhands")]
+    return names
 
 
 def doc(of: Any) -> str:
@@ -49,8 +58,7 @@ def signature(of: Any) -> str:
         text = str(inspect.signature(of))
     except (TypeError, ValueError):
         return "(...)"
-    # annotations that are text show their quotes otherwise
-    text = re.sub(r"'([^']*)'", r"\1", text) if "'" in text and ":" in text else text
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)  # annotations that are text
     return re.sub(r"^\((self, /, |self, /|self, |self(?=\)))", "(", text)
 
 
@@ -105,5 +113,5 @@ def module_page(name: str) -> str:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    for name in MODULES:
+    for name in (*MODULES, *(f"manyhands.multiprocessing.{one}" for one in CLASSES)):
         yield name, module_page(name)

@@ -41,9 +41,13 @@ def test_every_public_name_is_in_the_reference() -> None:
     for name, text in python_reference.pages():
         module = importlib.import_module(name)
         heads = re.findall(r"^## (\w+)$", text, re.M)
-        assert sorted(heads) == sorted(module.__all__), name
+        assert set(heads) <= set(module.__all__), name
+        if name in python_reference.MODULES:
+            assert sorted(heads) == sorted(module.__all__), name
     threading = dict(python_reference.pages())["manyhands.threading"]
     assert "`pause(timeout: float | None = None" in threading and "`acquire_read(" in threading
+    classes = dict(python_reference.pages())["manyhands.multiprocessing.synchronize"]
+    assert "`recover(" in classes and "## RWLock" in classes
 
 
 def test_figures_go_to_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

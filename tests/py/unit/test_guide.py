@@ -17,8 +17,10 @@ sys.path.insert(0, str(ROOT / "tools" / "docs"))
 import blocks as parser  # noqa: E402
 
 PAGES = [*sorted((ROOT / "docs" / "guide").rglob("*.md")), ROOT / "docs" / "index.md"]
-FOUND = [block for page in PAGES for block in parser.blocks(page) if page.stem != "c"]
+FOUND = [block for page in PAGES for block in parser.blocks(page)]
 FILES = {(block.page, block.options["file"]): block.code for block in FOUND if "file" in block.options}
+LIBRARY = Path(os.environ.get("MANYHANDS_BUILD") or "/nowhere", "core", "libmanyhands.a")
+STRICT = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-D_DEFAULT_SOURCE", f"-I{ROOT / 'include'}"]
 LANGUAGES = {"python": [sys.executable], "sh": ["bash", "-e"]}
 
 if not manyhands.compiled():
@@ -52,7 +54,24 @@ def run(block: parser.Block, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "bin").mkdir()
     (folder / "bin" / "python").symlink_to(sys.executable)
     environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "COLUMNS": "100"}
-    command = [*LANGUAGES[block.language], str(script)]
+    if block.language == "c":
+        program = folder / "program"
+        command = [
+            *STRICT,
+            "-x",
+            "c",
+            str(script),
+            "-x",
+            "none",
+            str(LIBRARY),
+            "-pthread",
+            "-o",
+            str(program),
+        ]
+        subprocess.run(command, check=True)
+        command = [str(program)]
+    else:
+        command = [*LANGUAGES[block.language], str(script)]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=100, env=environment, check=False
     )
@@ -64,6 +83,8 @@ def test_block(block: parser.Block, tmp_path: Path) -> None:
         pytest.skip(block.options["skip"])
     for reason in filter(None, map(missing, block.needs)):
         pytest.skip(reason)
+    if block.language == "c" and not LIBRARY.exists():
+        pytest.skip("needs the build folder: make test")
     done = run(block, tmp_path)
     assert done.returncode == 0, done.stderr
     assert parser.same(block.output or "", done.stdout, "figures" in block.options), (
