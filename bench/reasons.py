@@ -10,7 +10,6 @@ _COLLECTOR = "the standard library's Future and Python on each hop; not profiled
 _FAST_PEER = (
     "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
 )
-_RWLOCK_HOLDERS = "not profiled (a guess: ours writes down each holder, and takes a guard to do so)"
 
 REASONS: dict[str, str] = {
     "shared/dict-get": _NOT_YET_DICT,
@@ -33,8 +32,6 @@ REASONS: dict[str, str] = {
     "pool/processes-submit": _COLLECTOR,
     "pool/processes-map": _COLLECTOR,
     "pool/processes-roundtrip": _COLLECTOR,
-    "c/rwlock-read": _RWLOCK_HOLDERS,
-    "c/rwlock-write": _RWLOCK_HOLDERS,
     "thread/start-join": "nine tenths are the system's start of a thread and two switches; join(), which can be "
     "cancelled and paused, wakes before the thread has let the GIL go for the last time: 4 µs of the 110",
     "mp/event-set": _FAST_PEER,

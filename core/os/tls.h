@@ -12,6 +12,14 @@
 struct mh__control; /* core/sync/control.h */
 struct mh_cleanup;  /* manyhands/thread.h */
 
+/* A reader-writer lock that this thread reads; core/sync/rwlock_private.c. */
+struct mh__read {
+    const void *lock;
+    uint32_t id; /* the lock's: another may lie at its address by now */
+    uint32_t depth;
+};
+#define MH__READS 8
+
 struct mh__tls {
     uint32_t key; /* who I am in words of this process; 0: not asked yet. Outlives fork(), see ids.c */
     int tid;      /* the system's id; 0: not asked yet, or forked since */
@@ -30,6 +38,9 @@ struct mh__tls {
     uint32_t section_depth;
     struct mh_cleanup *cleanups; /* core/proc/thread_extras.c */
     _Atomic(uint32_t) *ended;    /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */
+    uint32_t reads;              /* of `read`, how many are in use */
+    uint32_t reads_noted; /* shares for which there was no room in `read`, and which stand in their locks */
+    struct mh__read read[MH__READS];
 };
 
 #ifdef MH_SCHED

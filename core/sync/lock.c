@@ -3,11 +3,10 @@
 
 #include "core/sync/lock_word.h"
 #include "core/sync/section.h"
+#include "core/sync/spin.h"
 #include "core/sync/wait.h"
 
 _Static_assert(sizeof(mh_lock) == 16 && offsetof(mh_lock, flags) == 8, "part of the shared layout");
-
-enum { SPIN_LEAST_NS = 300, SPIN_MOST_NS = 5000, PAUSES_PER_LOOK = 4 };
 
 static uint64_t self_of(const mh_lock *lock)
 {
@@ -19,40 +18,25 @@ static _Atomic(uint32_t) *futex_of(mh_lock *lock)
     return (_Atomic(uint32_t) *) (void *) &lock->word; /* for the kernel's eyes only */
 }
 
-/* Spinning is bounded by time, since no count of rounds is right for every machine. `spin` is the mean time,
- * in ns, after which it has paid lately: it may go on for twice that, and fades to almost nothing where it
- * does not pay. */
-static void learn(mh_lock *lock, uint32_t mean, int64_t used)
-{
-    int64_t next = used >= 0 ? mean + (used - (int64_t) mean) / 4 : mean - mean / 8;
-    mh_store_rlx(&lock->spin, (uint32_t) (next < SPIN_MOST_NS ? next : SPIN_MOST_NS));
-}
-
 static int spin(mh_lock *lock, uint64_t me)
 {
-    if (mh_os_cores() == 1) {
+    struct mh__spin spin;
+    int taken = 0;
+    if (!mh__spin_begin(&spin, mh_load_rlx(&lock->spin))) {
         return 0;
     }
-    uint32_t mean = mh_load_rlx(&lock->spin);
-    int64_t start = mh_os_now(), now = start;
-    int64_t budget = 2 * (int64_t) mean + SPIN_LEAST_NS < SPIN_MOST_NS ? 2 * (int64_t) mean + SPIN_LEAST_NS
-                                                                       : SPIN_MOST_NS;
     do {
         uint64_t word = mh_load_rlx(&lock->word);
         if (word == 0 && mh__lock_fast(lock, me)) {
-            learn(lock, mean, now - start);
-            return 1;
+            taken = 1;
+            break;
         }
         if (word & MH__LOCK_WAITERS) {
             return 0; /* others were here before, and sleep */
         }
-        for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-            mh_os_pause();
-        }
-        now = mh_os_now();
-    } while (now - start < budget);
-    learn(lock, mean, -1);
-    return 0;
+    } while (mh__spin_on(&spin));
+    mh_store_rlx(&lock->spin, mh__spin_learn(&spin, taken));
+    return taken;
 }
 
 /* 0 or MH_OWNER_DIED: taken. -EBUSY: WAITERS is set, and *seen is the word to sleep on. `suspicious`: look

@@ -1,12 +1,11 @@
-/* Reader-writer lock: who leaves lets in who is next; nobody barges.
+/* Reader-writer lock: who leaves lets in who is next; nobody barges. Here the shared one, and the way to the private one
+ * (rwlock_private.c).
  *
- * All changes are made under a guard. A waiter sleeps on a word of its own and is made a holder by whoever
- * lets it in, so the order is that of arrival. Private: waiters are tickets on their stacks, in a list;
- * readers that hold it have a place in the object, to know them again. Shared: waiters and holders alike
- * have a place in the object, and its word is the truth; the counts are taken anew after a death inside the
- * guard. The line is the places' `order`; there are no links to mend.
+ * All changes are made under a guard. Waiters and holders alike have a place in the object, and its word is the truth: a
+ * waiter sleeps on it and is made a holder by whoever lets it in, so the order is that of arrival; the counts are taken
+ * anew after a death inside the guard. The line is the places' `order`; there are no links to mend.
  *
- * A word, in a place or in a ticket:
+ * A place's word:
  *   FREE       0  nobody's place
  *   WAIT_READ  1  in line; futex sleeps here
  *   WAIT_WRITE 2  in line; futex sleeps here
@@ -21,6 +20,7 @@
  *   READING, WRITING -> FREE         release; or its owner is dead (a writer: `died` is set before)
  */
 #include "core/os/os.h"
+#include "rwlock_private.h"
 #include "section.h"
 #include "wait.h"
 
@@ -29,17 +29,9 @@
 #include <errno.h>
 #include <string.h>
 
-enum { FREE, WAIT_READ, WAIT_WRITE, READING, WRITING };
+enum { FREE, WAIT_READ = MH__RW_READ, WAIT_WRITE = MH__RW_WRITE, READING, WRITING };
 
 #define BATCH 16
-
-typedef struct ticket {
-    struct ticket *next, *previous;
-    MH_ATOMIC(uint32_t) word;
-    MH_ATOMIC(uint32_t) *mine; /* this word, or that of the place */
-    uint64_t me;
-    uint32_t forks; /* the lock's, when it came into the line */
-} ticket;
 
 _Static_assert(sizeof(mh_rw_place) == 24, "part of the shared layout");
 _Static_assert(offsetof(mh_rwlock, place) + sizeof(mh_rw_place) * MH_RW_READERS == sizeof(mh_rwlock),
@@ -58,11 +50,6 @@ static mh_rw_place *place(mh_rwlock *lock, uint32_t i)
 static uint32_t capacity(const mh_rwlock *lock)
 {
     return lock->places ? lock->places : MH_RW_READERS;
-}
-
-static uint64_t self_of(const mh_rwlock *lock)
-{
-    return is_private(lock) ? mh_os_key() : mh_os_who();
 }
 
 static uint32_t load(mh_rwlock *lock, uint32_t i)
@@ -86,6 +73,9 @@ int mh_rwlock_init(mh_rwlock *lock, uint32_t readers, unsigned flags)
     mh_lock_init(&lock->guard, flags & MH_PRIVATE);
     lock->flags = flags & (MH_PRIVATE | MH_RW_PREFER_READERS | MH_RW_PREFER_WRITERS);
     lock->places = !alone && readers > MH_RW_READERS ? readers : 0;
+    if (alone) {
+        mh__rw_private_init(lock);
+    }
     return 0;
 }
 
@@ -148,15 +138,6 @@ static mh_rw_place *first_place(mh_rwlock *lock, uint32_t kinds)
     return best;
 }
 
-static ticket *first_ticket(mh_rwlock *lock, uint32_t kinds)
-{
-    ticket *t = lock->first;
-    while (t && !(kinds & 1u << mh_load_rlx(&t->word))) {
-        t = t->next;
-    }
-    return t;
-}
-
 /* Which kind of waiter is to go in next: WAIT_READ, WAIT_WRITE, or both where the order alone decides. */
 static uint32_t preferred(mh_rwlock *lock)
 {
@@ -210,77 +191,39 @@ static uint32_t holding(uint32_t kind)
     return kind == WAIT_READ ? READING : WRITING;
 }
 
-/* Private: know a reader again, where there is a place left. */
-static void note_reader(mh_rwlock *lock, uint64_t who)
-{
-    mh_rw_place *p = free_place(lock);
-    if (p) {
-        occupy(p, who, READING);
-    } else {
-        lock->untracked++;
-    }
-}
-
 typedef struct batch { /* words to wake when the guard is left */
     MH_ATOMIC(uint32_t) *word[BATCH];
     uint32_t count;
 } batch;
 
-static void wake_later(mh_rwlock *lock, batch *list, MH_ATOMIC(uint32_t) *word)
+static void wake_later(batch *list, MH_ATOMIC(uint32_t) *word)
 {
     if (list->count < BATCH) {
         list->word[list->count++] = word;
     } else {
-        mh_wake(word, 1, lock->flags & MH_PRIVATE); /* there is no end of readers: at once, then */
-    }
-}
-
-static void remove_ticket(mh_rwlock *lock, ticket *t)
-{
-    if (t->previous) {
-        t->previous->next = t->next;
-    } else {
-        lock->first = t->next;
-    }
-    if (t->next) {
-        t->next->previous = t->previous;
-    } else {
-        lock->last = t->previous;
+        mh_wake(word, 1, 0); /* there is no end of readers: at once, then */
     }
 }
 
 /* One waiter of the preferred kind becomes a holder, where there is room for it. */
 static MH_ATOMIC(uint32_t) *let_one_in(mh_rwlock *lock)
 {
-    ticket *t = is_private(lock) ? first_ticket(lock, preferred(lock)) : NULL;
-    mh_rw_place *p = is_private(lock) ? NULL : first_place(lock, preferred(lock));
-    if (!t && !p) {
+    mh_rw_place *p = first_place(lock, preferred(lock));
+    uint32_t kind = p ? mh_load_rlx(&p->word) : FREE;
+    if (!p || !is_room(lock, kind)) {
         return NULL;
     }
-    MH_ATOMIC(uint32_t) *word = t ? &t->word : &p->word;
-    uint32_t kind = mh_load_rlx(word);
-    if (!is_room(lock, kind)) {
-        return NULL;
-    }
-    uint64_t who = t ? t->me : mh_load_rlx(&p->owner);
-    if (t) {
-        remove_ticket(lock, t);
-        if (kind == WAIT_READ) {
-            note_reader(lock, who);
-        }
-    }
-    count_holder(lock, who, kind);
-    mh_store_rel(word,
-                 holding(kind)); /* pairs with the load in wait_in_line; a ticket may be gone from here on */
+    count_holder(lock, mh_load_rlx(&p->owner), kind);
+    mh_store_rel(&p->word, holding(kind)); /* pairs with the load in wait_in_line */
     add_to(waiting(lock, kind), -1);
-    return word;
+    return &p->word;
 }
 
 static void let_in(mh_rwlock *lock, batch *list)
 {
     MH_ATOMIC(uint32_t) *word;
     while (somebody_waits(lock) && (word = let_one_in(lock)) != NULL) {
-        wake_later(lock, list, word);
+        wake_later(list, word);
     }
 }
 
@@ -330,22 +273,10 @@ static void sweep(mh_rwlock *lock)
 
 /* ---- the guard */
 
-static void wake_all(mh_rwlock *lock, const batch *list)
+static void wake_all(const batch *list)
 {
     for (uint32_t i = 0; i < list->count; i++) {
-        mh_wake(list->word[i], 1, lock->flags & MH_PRIVATE);
-    }
-}
-
-/* Private, and under the guard. In a forked child the others of the line are gone, and their stacks are used anew. */
-static void forget_parents(mh_rwlock *lock)
-{
-    uint32_t forks = mh_os_forks();
-    if (lock->forks != forks) {
-        lock->forks = forks;
-        lock->first = lock->last = NULL;
-        mh_store_rel(&lock->waiting_readers, 0);
-        mh_store_rel(&lock->waiting_writers, 0);
+        mh_wake(list->word[i], 1, 0);
     }
 }
 
@@ -354,16 +285,11 @@ static void enter(mh_rwlock *lock)
 {
     batch list;
     list.count = 0;
-    int rc = mh__section_enter(&lock->guard);
-    if (is_private(lock)) {
-        forget_parents(lock);
+    if (mh__section_enter(&lock->guard) == MH_OWNER_DIED) {
+        count_again(lock);
+        let_in(lock, &list);
+        wake_all(&list);
     }
-    if (rc != MH_OWNER_DIED) {
-        return;
-    }
-    count_again(lock);
-    let_in(lock, &list);
-    wake_all(lock, &list);
 }
 
 static void leave(mh_rwlock *lock)
@@ -374,7 +300,7 @@ static void leave(mh_rwlock *lock)
 static void leave_and_wake(mh_rwlock *lock, const batch *list)
 {
     leave(lock);
-    wake_all(lock, list);
+    wake_all(list);
 }
 
 /* ---- acquiring */
@@ -407,8 +333,8 @@ static int again(mh_rwlock *lock, uint64_t me, uint32_t kind)
     return 0;
 }
 
-/* A place for the caller, of the word given. 0, or MH_E_TOO_MANY. */
-static int take_place(mh_rwlock *lock, ticket *me, uint32_t word)
+/* A place for the caller, of the word given: *mine. 0, or MH_E_TOO_MANY. */
+static int take_place(mh_rwlock *lock, uint64_t me, uint32_t word, MH_ATOMIC(uint32_t) **mine)
 {
     mh_rw_place *p = free_place(lock);
     if (!p) {
@@ -419,48 +345,27 @@ static int take_place(mh_rwlock *lock, ticket *me, uint32_t word)
         return MH_E_TOO_MANY;
     }
     mh_store_rlx(&p->order, lock->order++);
-    occupy(p, me->me, word);
-    me->mine = &p->word;
+    occupy(p, me, word);
+    *mine = &p->word;
     return 0;
 }
 
-static int go_in(mh_rwlock *lock, ticket *me, uint32_t kind)
+static int go_in(mh_rwlock *lock, uint64_t me, uint32_t kind, MH_ATOMIC(uint32_t) **mine)
 {
-    int rc = 0;
-    if (!is_private(lock)) {
-        rc = take_place(lock, me, holding(kind));
-    } else if (kind == WAIT_READ) {
-        note_reader(lock, me->me);
-    }
+    int rc = take_place(lock, me, holding(kind), mine);
     if (rc == 0) {
-        count_holder(lock, me->me, kind);
+        count_holder(lock, me, kind);
     }
     return rc;
 }
 
-static int stand_in_line(mh_rwlock *lock, ticket *me, uint32_t kind)
+static int stand_in_line(mh_rwlock *lock, uint64_t me, uint32_t kind, MH_ATOMIC(uint32_t) **mine)
 {
-    if (is_private(lock)) {
-        ticket *last = lock->last;
-        me->mine = &me->word;
-        me->forks = lock->forks;
-        mh_store_rlx(&me->word, kind);
-        me->next = NULL;
-        me->previous = last;
-        if (last) {
-            last->next = me;
-        } else {
-            lock->first = me;
-        }
-        lock->last = me;
-    } else {
-        int rc = take_place(lock, me, kind);
-        if (rc < 0) {
-            return rc;
-        }
+    int rc = take_place(lock, me, kind, mine);
+    if (rc == 0) {
+        add_to(waiting(lock, kind), 1);
     }
-    add_to(waiting(lock, kind), 1);
-    return 0;
+    return rc;
 }
 
 /* Held: is what it guards whole? Nobody can change the answer while it is held. */
@@ -482,23 +387,18 @@ static void look_after(mh_rwlock *lock)
 }
 
 /* Leave the line. 1: it was let in before, or is so now, since who was in its way is dead. */
-static int give_up(mh_rwlock *lock, ticket *me, uint32_t kind)
+static int give_up(mh_rwlock *lock, MH_ATOMIC(uint32_t) *mine, uint32_t kind)
 {
     batch list;
     list.count = 0;
     enter(lock);
-    if (!is_private(lock) && mh_load_acq(me->mine) == kind) {
+    if (mh_load_acq(mine) == kind) {
         sweep(lock);
         let_in(lock, &list);
     }
-    int held = mh_load_acq(me->mine) != kind;
-    int in_line = !is_private(lock) || me->forks == lock->forks; /* else it forked in a signal handler */
-    if (!held && in_line) {
-        if (is_private(lock)) {
-            remove_ticket(lock, me);
-        } else {
-            mh_store_rel(me->mine, FREE);
-        }
+    int held = mh_load_acq(mine) != kind;
+    if (!held) {
+        mh_store_rel(mine, FREE);
         add_to(waiting(lock, kind), -1);
         let_in(lock, &list); /* who stood behind may go in now */
     }
@@ -506,12 +406,13 @@ static int give_up(mh_rwlock *lock, ticket *me, uint32_t kind)
     return held;
 }
 
-static int wait_in_line(mh_rwlock *lock, ticket *me, uint32_t kind, mh_deadline deadline, mh_cancel *cancel)
+static int wait_in_line(mh_rwlock *lock, MH_ATOMIC(uint32_t) *mine, uint32_t kind, mh_deadline deadline,
+                        mh_cancel *cancel)
 {
-    while (mh_load_acq(me->mine) == kind) { /* pairs with the store in let_one_in */
-        int rc = mh__wait(me->mine, kind, deadline, cancel, lock->flags & MH_PRIVATE);
+    while (mh_load_acq(mine) == kind) { /* pairs with the store in let_one_in */
+        int rc = mh__wait(mine, kind, deadline, cancel, 0);
         if (rc < 0) {
-            return give_up(lock, me, kind) ? told(lock) : rc;
+            return give_up(lock, mine, kind) ? told(lock) : rc;
         }
         if (rc == MH__SLICE) {
             look_after(lock);
@@ -521,53 +422,51 @@ static int wait_in_line(mh_rwlock *lock, ticket *me, uint32_t kind, mh_deadline 
 }
 
 /* Try, with a look at who is dead where that is in the way. 0: held. 1: not. */
-static int try_under_guard(mh_rwlock *lock, ticket *me, uint32_t kind, batch *list)
+static int try_under_guard(mh_rwlock *lock, uint64_t me, uint32_t kind, batch *list)
 {
+    MH_ATOMIC(uint32_t) *mine;
     if (!may_go_in(lock, kind)) {
-        if (is_private(lock)) {
-            return 1;
-        }
         sweep(lock);
         let_in(lock, list);
-        if (!may_go_in(lock, kind)) {
-            return 1;
-        }
     }
-    return go_in(lock, me, kind);
+    return may_go_in(lock, kind) ? go_in(lock, me, kind, &mine) : 1;
 }
 
 static int acquire(mh_rwlock *lock, uint32_t kind, mh_deadline deadline, mh_cancel *cancel)
 {
-    ticket me = {.me = self_of(lock)};
+    MH_ATOMIC(uint32_t) *mine = NULL;
+    uint64_t me = mh_os_who();
     batch list;
     list.count = 0;
     int in_line = 0;
     enter(lock);
-    int rc = again(lock, me.me, kind);
+    int rc = again(lock, me, kind);
     if (rc == 1 && deadline <= MH_AT_ONCE) {
-        rc = try_under_guard(lock, &me, kind, &list);
+        rc = try_under_guard(lock, me, kind, &list);
         rc = rc == 1 ? -ETIMEDOUT : rc;
     } else if (rc == 1 && may_go_in(lock, kind)) {
-        rc = go_in(lock, &me, kind);
+        rc = go_in(lock, me, kind, &mine);
     } else if (rc == 1) {
-        rc = stand_in_line(lock, &me, kind);
+        rc = stand_in_line(lock, me, kind, &mine);
         in_line = rc == 0;
     }
     leave_and_wake(lock, &list);
     if (in_line) {
-        return wait_in_line(lock, &me, kind, deadline, cancel);
+        return wait_in_line(lock, mine, kind, deadline, cancel);
     }
     return rc < 0 ? rc : told(lock);
 }
 
 int mh_rwlock_acquire_read(mh_rwlock *lock, mh_deadline deadline, mh_cancel *cancel)
 {
-    return acquire(lock, WAIT_READ, deadline, cancel);
+    return is_private(lock) ? mh__rw_private_read(lock, deadline, cancel)
+                            : acquire(lock, WAIT_READ, deadline, cancel);
 }
 
 int mh_rwlock_acquire_write(mh_rwlock *lock, mh_deadline deadline, mh_cancel *cancel)
 {
-    return acquire(lock, WAIT_WRITE, deadline, cancel);
+    return is_private(lock) ? mh__rw_private_write(lock, deadline, cancel)
+                            : acquire(lock, WAIT_WRITE, deadline, cancel);
 }
 
 /* ---- releasing */
@@ -575,18 +474,13 @@ int mh_rwlock_acquire_write(mh_rwlock *lock, mh_deadline deadline, mh_cancel *ca
 static int drop_share(mh_rwlock *lock, uint64_t me)
 {
     mh_rw_place *mine = own_place(lock, me, READING);
-    if (!mine && lock->untracked == 0) {
+    if (!mine) {
         return -EPERM;
     }
-    if (mine && --mine->depth > 0) {
-        return 0;
-    }
-    if (mine) {
+    if (--mine->depth == 0) {
         mh_store_rel(&mine->word, FREE);
-    } else {
-        lock->untracked--;
+        add_to(&lock->readers, -1);
     }
-    add_to(&lock->readers, -1);
     return 0;
 }
 
@@ -594,8 +488,11 @@ int mh_rwlock_try_release_read(mh_rwlock *lock)
 {
     batch list;
     list.count = 0;
+    if (is_private(lock)) {
+        return mh__rw_private_drop_read(lock);
+    }
     enter(lock);
-    int rc = drop_share(lock, self_of(lock));
+    int rc = drop_share(lock, mh_os_who());
     let_in(lock, &list);
     leave_and_wake(lock, &list);
     return rc;
@@ -606,12 +503,15 @@ static int drop_write(mh_rwlock *lock, uint32_t died)
 {
     batch list;
     list.count = 0;
-    uint64_t me = self_of(lock);
+    if (is_private(lock)) {
+        return mh__rw_private_drop_write(lock, died);
+    }
+    uint64_t me = mh_os_who();
     if (mh_load_rlx(&lock->writer) != me) { /* only the caller can make that true or false */
         return -EPERM;
     }
     enter(lock);
-    mh_rw_place *mine = is_private(lock) ? NULL : own_place(lock, me, WRITING);
+    mh_rw_place *mine = own_place(lock, me, WRITING);
     mh_store_rel(&lock->died, died);
     if (mine) {
         mh_store_rel(&mine->word, FREE);
@@ -650,11 +550,13 @@ void mh_rwlock_abandon(mh_rwlock *lock)
 
 uint32_t mh_rwlock_readers(const mh_rwlock *lock)
 {
-    return mh_load_rlx(&((mh_rwlock *) (uintptr_t) lock)->readers);
+    mh_rwlock *l = (mh_rwlock *) (uintptr_t) lock;
+    return is_private(l) ? (uint32_t) (mh_load_rlx(&l->writer) >> MH__RW_READER_SHIFT)
+                         : mh_load_rlx(&l->readers);
 }
 
 int mh_rwlock_writer(const mh_rwlock *lock)
 {
     uint64_t writer = mh_load_rlx(&((mh_rwlock *) (uintptr_t) lock)->writer);
-    return (int) (writer & (MH_OS_KEY_MAX >> 1)); /* without the mark of ids.c */
+    return (int) (writer & (MH_OS_KEY_MAX >> 1)); /* without the mark of ids.c; both kinds have it there */
 }

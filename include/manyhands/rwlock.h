@@ -16,10 +16,12 @@
  * MH_OWNER_DIED, until a writer has released it. Both are found by who waits, within a second, and at once
  * by who would give up.
  *
- * A private lock has room for any number of waiters and readers; of more than MH_RW_READERS readers at once
- * it does not know who they are, so that those are not refused an upgrade (they wait for themselves) and
- * may not read again. In a forked child a private lock has no waiters, and is held by whoever held it: by
- * a thread that is not there for ever, unless it is made anew by mh_rwlock_init.
+ * A private lock costs one atomic instruction each way while nobody waits, and has room for any number of
+ * waiters and readers. A thread remembers itself what it reads, up to eight private locks at a time, and
+ * MH_RW_READERS more threads have a place in the lock. Of a share beyond that nobody knows whose it is, so that
+ * an upgrade is not refused (it waits for itself), to read again may wait behind a writer, and any thread may
+ * give it back. In a forked child a private lock has no waiters, and is held by whoever held it: by a thread
+ * that is not there for ever, unless it is made anew by mh_rwlock_init.
  */
 #ifndef MANYHANDS_RWLOCK_H
 #define MANYHANDS_RWLOCK_H
@@ -33,8 +35,8 @@ MH_BEGIN_DECLS
 #define MH_RW_PREFER_WRITERS 4u /* a writer overtakes waiting readers */
 #define MH_RW_READERS 12        /* places in the object itself */
 
-typedef struct mh_rw_place {   /* a holder, or (shared) a waiter; core/sync/rwlock.c */
-    MH_ATOMIC(uint64_t) owner; /* thread id and its start time; private: the thread's key */
+typedef struct mh_rw_place {   /* a holder, or (shared) a waiter; core/sync/rwlock.c, rwlock_private.c */
+    MH_ATOMIC(uint64_t) owner; /* thread id and its start time; private: the key of a reader, 0: nobody's */
     MH_ATOMIC(uint32_t) word;
     MH_ATOMIC(uint32_t) order;
     uint32_t depth; /* how often the reader has acquired it; touched by the owner only */
@@ -44,16 +46,16 @@ typedef struct mh_rw_place {   /* a holder, or (shared) a waiter; core/sync/rwlo
 typedef struct mh_rwlock {
     mh_lock guard; /* of all below; counts may be read without it */
     uint32_t flags;
-    uint32_t places; /* beyond MH_RW_READERS behind this struct; 0: MH_RW_READERS */
-    MH_ATOMIC(uint32_t) readers;
+    uint32_t places;             /* beyond MH_RW_READERS behind this struct; 0: MH_RW_READERS */
+    MH_ATOMIC(uint32_t) readers; /* private: for how long it has paid to look again before sleeping */
     MH_ATOMIC(uint32_t) waiting_readers;
     MH_ATOMIC(uint32_t) waiting_writers;
-    MH_ATOMIC(uint32_t) used;   /* no place from this one on was ever taken */
+    MH_ATOMIC(uint32_t) used;   /* no place from this one on was ever taken; private: which lock this is */
     MH_ATOMIC(uint32_t) died;   /* a writer did, and nobody has repaired what it guards */
     uint32_t order;             /* of the next in line */
-    uint32_t untracked;         /* private: readers without a place */
+    uint32_t untracked;         /* private: shares of which no thread knows */
     uint32_t forks;             /* private: how often this process was forked when the line was made */
-    MH_ATOMIC(uint64_t) writer; /* who writes; 0: nobody */
+    MH_ATOMIC(uint64_t) writer; /* who writes; 0: nobody. Private: who holds it, core/sync/rwlock_private.c */
     void *first, *last;         /* private: the line of waiters */
     mh_rw_place place[MH_RW_READERS];
 } mh_rwlock;

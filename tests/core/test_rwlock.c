@@ -282,6 +282,103 @@ TEST(many_readers)
     mh_rwlock_release_write(&q->lock);
 }
 
+/* A thread remembers eight private locks that it reads; the others have a note of it. */
+TEST(many_locks_at_once)
+{
+    static mh_rwlock lock[12];
+    for (int i = 0; i < 12; i++) {
+        CHECK_EQ(mh_rwlock_init(&lock[i], 0, MH_PRIVATE), 0);
+        CHECK_EQ(mh_rwlock_acquire_read(&lock[i], MH_FOREVER, NULL), 0);
+        CHECK_EQ(mh_rwlock_acquire_read(&lock[i], MH_FOREVER, NULL), 0);
+        CHECK_EQ(mh_rwlock_readers(&lock[i]), 1);
+    }
+    for (int i = 0; i < 12; i++) { /* the first first: others move up */
+        CHECK_EQ(mh_rwlock_acquire_write(&lock[i], MH_FOREVER, NULL), -EDEADLK);
+        mh_rwlock_release_read(&lock[i]);
+        CHECK_EQ(mh_rwlock_readers(&lock[i]), 1);
+        mh_rwlock_release_read(&lock[i]);
+        CHECK_EQ(mh_rwlock_try_release_read(&lock[i]), -EPERM);
+        CHECK_EQ(mh_rwlock_acquire_write(&lock[i], MH_AT_ONCE, NULL), 0);
+        mh_rwlock_release_write(&lock[i]);
+    }
+}
+
+struct crowd { /* threads that read eight locks each, and then one lock all together */
+    mh_rwlock other[8], lock;
+    _Atomic(int) inside, go;
+};
+
+static void read_much(void *arg)
+{
+    struct crowd *c = arg;
+    for (int i = 0; i < 8; i++) {
+        CHECK_EQ(mh_rwlock_acquire_read(&c->other[i], MH_FOREVER, NULL), 0);
+    }
+    CHECK_EQ(mh_rwlock_acquire_read(&c->lock, MH_FOREVER, NULL), 0);
+    c->inside++;
+    while (!c->go) {
+        t_nap(0.0005);
+    }
+    mh_rwlock_release_read(&c->lock);
+    for (int i = 0; i < 8; i++) {
+        mh_rwlock_release_read(&c->other[i]);
+    }
+}
+
+/* More than there are places: those are known to nobody, and all the same counted. */
+TEST(many_readers_of_many_locks)
+{
+    enum { THREADS = MH_RW_READERS + 2 };
+    static struct crowd c;
+    pthread_t thread[THREADS];
+    for (int i = 0; i < 8; i++) {
+        CHECK_EQ(mh_rwlock_init(&c.other[i], 0, MH_PRIVATE), 0);
+    }
+    CHECK_EQ(mh_rwlock_init(&c.lock, 0, MH_PRIVATE), 0);
+    for (int i = 0; i < THREADS; i++) {
+        thread[i] = t_thread(read_much, &c);
+    }
+    CHECK_EVENTUALLY(c.inside == THREADS);
+    CHECK_EQ(mh_rwlock_readers(&c.lock), THREADS);
+    CHECK_EQ(mh_rwlock_acquire_write(&c.lock, MH_AT_ONCE, NULL), -ETIMEDOUT);
+    c.go = 1;
+    for (int i = 0; i < THREADS; i++) {
+        t_join(thread[i], 5 * t_scale());
+    }
+    CHECK_EQ(mh_rwlock_readers(&c.lock), 0);
+    CHECK_EQ(mh_rwlock_try_release_read(&c.lock), -EPERM);
+    CHECK_EQ(mh_rwlock_acquire_write(&c.lock, MH_AT_ONCE, NULL), 0);
+    mh_rwlock_release_write(&c.lock);
+}
+
+/* What a thread remembers of a lock that is gone is not taken for the one that lies there now. */
+TEST(another_lock_at_the_same_address)
+{
+    mh_rwlock lock;
+    CHECK_EQ(mh_rwlock_init(&lock, 0, MH_PRIVATE), 0);
+    CHECK_EQ(mh_rwlock_acquire_read(&lock, MH_FOREVER, NULL), 0);
+    CHECK_EQ(mh_rwlock_init(&lock, 0, MH_PRIVATE), 0);
+    CHECK_EQ(mh_rwlock_try_release_read(&lock), -EPERM);
+    CHECK_EQ(mh_rwlock_acquire_write(&lock, MH_AT_ONCE, NULL), 0);
+    mh_rwlock_release_write(&lock);
+}
+
+static void let_go_unseen(void *arg)
+{
+    CHECK_EQ(mh_rwlock_try_release_read(arg), -EPERM);
+}
+
+TEST(only_the_reader_gives_its_share_back)
+{
+    mh_rwlock lock;
+    CHECK_EQ(mh_rwlock_init(&lock, 0, MH_PRIVATE), 0);
+    CHECK_EQ(mh_rwlock_acquire_read(&lock, MH_FOREVER, NULL), 0);
+    t_join(t_thread(let_go_unseen, &lock), 5 * t_scale());
+    CHECK_EQ(mh_rwlock_readers(&lock), 1);
+    mh_rwlock_release_read(&lock);
+    CHECK_EQ(mh_rwlock_readers(&lock), 0);
+}
+
 TEST(room)
 {
     struct queue *q = t_shared(sizeof *q + 4 * sizeof(mh_rw_place));

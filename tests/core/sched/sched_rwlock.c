@@ -78,7 +78,8 @@ static void writer(void)
 
 static void free_again(void)
 {
-    sched_check(w.lock.readers == 0 && w.lock.writer == 0 && w.lock.untracked == 0, "free");
+    sched_check(w.lock.readers == 0 && w.lock.writer == 0 && w.lock.untracked == 0,
+                "free"); /* private: the word is thawed, too */
     sched_check(w.lock.waiting_readers == 0 && w.lock.waiting_writers == 0 && !w.lock.first, "nobody waits");
     for (int i = 0; i < MH_RW_READERS; i++) {
         sched_check(w.lock.place[i].word == 0, "no place is left taken");
@@ -225,6 +226,17 @@ static void reader_went_first(void)
     sched_check(w.line[0] == 'r' && w.line[1] == 'w', "the reader goes first");
 }
 
+/* A reader that reads when a writer comes, and one that comes behind that writer. */
+static void reader_before(void)
+{
+    sched_check(mh_rwlock_acquire_read(&w.lock, MH_FOREVER, NULL) == 0, "acquire_read");
+    w.in_line = 1;
+    while (w.lock.waiting_readers + w.lock.waiting_writers < 2) {
+        sched_point();
+    }
+    mh_rwlock_release_read(&w.lock);
+}
+
 /* ---- deaths */
 
 /* What a writer breaks and mends; whoever is not told must find it whole. */
@@ -324,6 +336,12 @@ static const sched_scenario list[] = {
      .setup = prefer_writers,
      SCHED_MEMORY(w),
      .finish = writer_went_first},
+    {.name = "in order: behind a writer that waits for a reader",
+     .thread = {reader_before, writer_first, reader_second},
+     .setup = private_setup,
+     SCHED_MEMORY(w),
+     .finish = writer_went_first},
+    {.name = "shared: time-outs", .thread = {writer, timed_writer}, SHARED, .finish = free_again},
     {.name = "dropped wakes are noticed",
      .thread = {writer, writer},
      .setup = private_setup,
