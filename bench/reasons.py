@@ -6,7 +6,7 @@ _VALUE = (
     "the read itself, without taking the lock, is a third of it; the look-up, the call and the int are Python's. The "
     "peer is faster here than where the goal was set"
 )
-_COLLECTOR = "the standard library's Future and Python on each hop; not profiled"
+_COLLECTOR = "submit() and the collector run Python for each task, and the message is pickled; not profiled"
 _FAST_PEER = (
     "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
 )
@@ -26,9 +26,7 @@ REASONS: dict[str, str] = {
     "peer's child takes 12, not the 25 of the machine on which the goal was set",
     "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
     "docs/design/0021 says why no server hands out children here",
-    "future/cycle": "Future is the standard library's so far",
     "mp/queue-int": "near its goal: above it when run alone, below it in some whole runs; not understood",
-    "pool/threads-submit": _COLLECTOR,
     "pool/processes-submit": _COLLECTOR,
     "pool/processes-map": _COLLECTOR,
     "pool/processes-roundtrip": _COLLECTOR,

@@ -32,58 +32,68 @@
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
 #define Py_T_INT T_INT
+#define EXT_T_OBJECT T_OBJECT
+#define Py_T_LONGLONG T_LONGLONG
 #define Py_T_UINT T_UINT
 #define Py_T_BOOL T_BOOL
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_READONLY READONLY
+#else
+#define EXT_T_OBJECT _Py_T_OBJECT /* NULL reads as None */
 #endif
 
 /* ---- module state ------------------------------------------------------------------------------------------ */
 
 /* Every reference that the module holds. The first are types, then what the package binds with _core.bind(). */
-#define EXT_REFS(X)                                                    \
-    X(LOCK_TYPE)                                                       \
-    X(RLOCK_TYPE)                                                      \
-    X(CONDITION_TYPE)                                                  \
-    X(SEMAPHORE_TYPE)                                                  \
-    X(BOUNDED_SEMAPHORE_TYPE)                                          \
-    X(EVENT_TYPE)                                                      \
-    X(BARRIER_TYPE)                                                    \
-    X(RWLOCK_TYPE)                                                     \
-    X(RWSIDE_TYPE)                                                     \
-    X(QUEUE_TYPE)                                                      \
-    X(LIFO_QUEUE_TYPE)                                                 \
-    X(PRIORITY_QUEUE_TYPE)                                             \
-    X(SIMPLE_QUEUE_TYPE)                                               \
-    X(SHARED_LOCK_TYPE)                                                \
-    X(QUEUE_END_TYPE)                                                  \
-    X(SHARED_RLOCK_TYPE)                                               \
-    X(BLOCK_TYPE)                                                      \
-    X(SYNCED_TYPE)                                                     \
-    X(ATOMIC_INT_TYPE)                                                 \
-    X(ATOMIC_FLAG_TYPE)                                                \
-    X(SHIELD_TYPE)                                                     \
-    X(CONTROL_TYPE)                                                    \
-    X(CANCEL_TYPE)                                                     \
-    X(OWNER_DIED)     /* manyhands.errors.OwnerDiedError */            \
-    X(THREAD_EXIT)    /* manyhands.errors.ThreadExit */                \
-    X(CANCELLED)      /* manyhands.errors.Cancelled */                 \
-    X(BROKEN_BARRIER) /* threading.BrokenBarrierError; bound */        \
-    X(EMPTY)          /* queue.Empty; bound */                         \
-    X(FULL)           /* queue.Full; bound */                          \
-    X(SHUT_DOWN)      /* queue.ShutDown, or ours before 3.13; bound */ \
-    X(DUMPS)          /* manyhands._impl.messages.dumps; bound */      \
-    X(LOADS)          /* manyhands._impl.messages.loads; bound */      \
-    X(DEADLOCK)       /* manyhands._impl.deadlock.report; bound */     \
-    X(GETPID)         /* os.getpid */                                  \
-    X(MARKS)          /* manyhands._impl.cleanup.marks; bound */       \
-    X(KNOWN_CODE)     /* cleanup.c's */                                \
-    X(SET_EVENTS)     /* of sys.monitoring; monitor.c */               \
-    X(SET_LOCAL_EVENTS)                                                \
-    X(CURRENT_FRAMES) /* sys._current_frames */                        \
-    X(DEQUE)          /* collections.deque */                          \
-    X(HEAPPUSH)                                                        \
+#define EXT_REFS(X)                                                           \
+    X(LOCK_TYPE)                                                              \
+    X(RLOCK_TYPE)                                                             \
+    X(CONDITION_TYPE)                                                         \
+    X(SEMAPHORE_TYPE)                                                         \
+    X(BOUNDED_SEMAPHORE_TYPE)                                                 \
+    X(EVENT_TYPE)                                                             \
+    X(BARRIER_TYPE)                                                           \
+    X(RWLOCK_TYPE)                                                            \
+    X(RWSIDE_TYPE)                                                            \
+    X(QUEUE_TYPE)                                                             \
+    X(LIFO_QUEUE_TYPE)                                                        \
+    X(PRIORITY_QUEUE_TYPE)                                                    \
+    X(SIMPLE_QUEUE_TYPE)                                                      \
+    X(FUTURE_TYPE)                                                            \
+    X(TASK_WORKER_TYPE)                                                       \
+    X(SHARED_LOCK_TYPE)                                                       \
+    X(QUEUE_END_TYPE)                                                         \
+    X(SHARED_RLOCK_TYPE)                                                      \
+    X(BLOCK_TYPE)                                                             \
+    X(SYNCED_TYPE)                                                            \
+    X(ATOMIC_INT_TYPE)                                                        \
+    X(ATOMIC_FLAG_TYPE)                                                       \
+    X(SHIELD_TYPE)                                                            \
+    X(CONTROL_TYPE)                                                           \
+    X(CANCEL_TYPE)                                                            \
+    X(OWNER_DIED)      /* manyhands.errors.OwnerDiedError */                  \
+    X(THREAD_EXIT)     /* manyhands.errors.ThreadExit */                      \
+    X(CANCELLED)       /* manyhands.errors.Cancelled */                       \
+    X(BROKEN_BARRIER)  /* threading.BrokenBarrierError; bound */              \
+    X(EMPTY)           /* queue.Empty; bound */                               \
+    X(CANCELLED_ERROR) /* concurrent.futures.CancelledError; bound */         \
+    X(STD_FUTURE)      /* concurrent.futures.Future; bound */                 \
+    X(NEW_FUTURE)      /* manyhands.futures.Future; bound */                  \
+    X(CALLBACK_FAILED) /* manyhands.futures._future.callback_failed; bound */ \
+    X(FULL)            /* queue.Full; bound */                                \
+    X(SHUT_DOWN)       /* queue.ShutDown, or ours before 3.13; bound */       \
+    X(DUMPS)           /* manyhands._impl.messages.dumps; bound */            \
+    X(LOADS)           /* manyhands._impl.messages.loads; bound */            \
+    X(DEADLOCK)        /* manyhands._impl.deadlock.report; bound */           \
+    X(GETPID)          /* os.getpid */                                        \
+    X(MARKS)           /* manyhands._impl.cleanup.marks; bound */             \
+    X(KNOWN_CODE)      /* cleanup.c's */                                      \
+    X(SET_EVENTS)      /* of sys.monitoring; monitor.c */                     \
+    X(SET_LOCAL_EVENTS)                                                       \
+    X(CURRENT_FRAMES) /* sys._current_frames */                               \
+    X(DEQUE)          /* collections.deque */                                 \
+    X(HEAPPUSH)                                                               \
     X(HEAPPOP)
 
 #define EXT__ENUM(name) EXT_##name,
@@ -130,6 +140,8 @@ int ext_barrier_ready(PyObject *module, ext_state *state);
 int ext_rwlock_ready(PyObject *module, ext_state *state);
 int ext_queue_ready(PyObject *module, ext_state *state);
 int ext_simplequeue_ready(PyObject *module, ext_state *state);
+int ext_future_ready(PyObject *module, ext_state *state);
+int ext_tasks_ready(PyObject *module, ext_state *state);
 int ext_cleanup_ready(PyObject *module, ext_state *state);
 int ext_cancel_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
@@ -297,6 +309,9 @@ PyObject *ext_checkpoint(PyObject *module, PyObject *unused);
 PyObject *ext_shield(PyObject *module, PyObject *unused);
 void ext_shield_enter(void);
 void ext_shield_leave(void);
+/* What `with shield():` does, for the calling thread. */
+void ext_shielded_enter(void);
+void ext_shielded_leave(void);
 
 /* ---- the end of the interpreter ------------------------------------------------------------------------------ */
 

@@ -91,6 +91,20 @@ static void ask_again(void)
     }
 }
 
+void ext_shielded_enter(void)
+{
+    current.shields++;
+    mh_shield_enter();
+}
+
+void ext_shielded_leave(void)
+{
+    mh_shield_leave();
+    if (--current.shields == 0) {
+        ask_again();
+    }
+}
+
 void ext_control_let_go(ext_control *control)
 {
     if (mh_thread_state(&control->thread) == MH_PAUSING) {
@@ -139,8 +153,7 @@ static PyObject *shield_enter(ext_shielding *self, PyObject *unused)
     }
     self->owner = me;
     self->depth++;
-    current.shields++;
-    mh_shield_enter();
+    ext_shielded_enter();
     Py_RETURN_NONE;
 }
 
@@ -152,10 +165,7 @@ static PyObject *shield_exit(ext_shielding *self, PyObject *const *args, Py_ssiz
         return NULL;
     }
     self->depth--;
-    mh_shield_leave();
-    if (--current.shields == 0) {
-        ask_again();
-    }
+    ext_shielded_leave();
     Py_RETURN_FALSE;
 }
 

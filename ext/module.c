@@ -8,7 +8,7 @@ static int (*const families[])(PyObject *, ext_state *) = {
     ext_simplequeue_ready, ext_control_ready,       ext_shared_lock_ready, ext_shared_sync_ready,
     ext_shared_cond_ready, ext_mpqueue_ready,       ext_queue_end_ready,   ext_pipe_end_ready,
     ext_process_ready,     ext_shared_rwlock_ready, ext_observe_ready,     ext_atomic_ready,
-    ext_synced_ready,
+    ext_synced_ready,      ext_future_ready,        ext_tasks_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -55,7 +55,11 @@ static const struct {
     enum ext_ref which;
 } bindable[] = {
     {"BrokenBarrierError", EXT_BROKEN_BARRIER},
+    {"CancelledError", EXT_CANCELLED_ERROR},
     {"Empty", EXT_EMPTY},
+    {"Future", EXT_NEW_FUTURE},
+    {"callback_failed", EXT_CALLBACK_FAILED},
+    {"std_Future", EXT_STD_FUTURE},
     {"Full", EXT_FULL},
     {"ShutDown", EXT_SHUT_DOWN},
     {"deadlock", EXT_DEADLOCK},

@@ -14,23 +14,8 @@ typedef struct ext_simplequeue {
     PyObject *weakrefs;
 } ext_simplequeue;
 
-#ifdef Py_GIL_DISABLED
-#define ENTER(self) guard_acquire(&(self)->guard)
-#define LEAVE(self) mh_lock_release(&(self)->guard)
-/* Held for some ns only: not worth detaching for. Shielded, so that a thread never parks attached. */
-static void guard_acquire(mh_lock *guard)
-{
-    if (mh_lock_try_acquire(guard) < 0) {
-        ext_shield_enter();
-        while (mh_lock_acquire(guard, MH_FOREVER, NULL) < 0) {
-        }
-        ext_shield_leave();
-    }
-}
-#else
-#define ENTER(self) ((void) (self))
-#define LEAVE(self) ((void) (self))
-#endif
+#define ENTER(self) ext_guard_enter(&(self)->guard)
+#define LEAVE(self) ext_guard_leave(&(self)->guard)
 
 static PyObject *sq_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {

@@ -10,6 +10,8 @@ from manyhands._impl import available, strict  # noqa: E402
 from manyhands.futures._errors import WorkerDiedError as WorkerDiedError  # noqa: E402
 
 ThreadPoolExecutor: Any
+if available:
+    from manyhands.futures._future import Future as Future
 if available and strict:
     from manyhands.futures._thread import StrictThreadPoolExecutor as ThreadPoolExecutor
 elif available:

@@ -143,6 +143,7 @@ class InterpreterWorker(Worker):
 
     engine: InterpreterEngine
     interpreter: Any = None
+    direct = False
 
     def open(self) -> None:
         """Make the interpreter and run the initializer in it."""
@@ -175,7 +176,7 @@ class InterpreterWorker(Worker):
         try:
             return _opened(*message)
         finally:
-            self.figures.transfer += packed - begun + time.monotonic() - done
+            self.transfer += packed - begun + time.monotonic() - done
 
     def interrupt(self) -> None:
         """By the thread inside that waits for this."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import shield
+from manyhands._impl import core, shield
 from manyhands._impl.queue import SimpleQueue
 from manyhands._impl.threading import Event, Semaphore, Thread
 from manyhands.errors import ThreadExit
@@ -25,24 +25,33 @@ from manyhands.futures._future import Future
 _std: Any = stdlib_of("concurrent.futures.thread")
 _base: Any = stdlib_of("concurrent.futures._base")
 _threading: Any = stdlib_of("threading")
-_Empty: Any = stdlib_of("queue").Empty
 
 __all__ = ["StrictThreadPoolExecutor", "ThreadEngine", "ThreadPoolExecutor"]
+
+SPENT, ASKED, IDLE = range(3)  # why a worker's loop has ended: ext/tasks.c
+STATE = {"closing", "stale", "broken_by", "held"}  # of an engine; its line knows of it
 
 _local = _threading.local()  # .worker: the worker whose thread this is
 _numbers = itertools.count()
 
 
-class Worker:
+class Worker(core.TaskWorker):  # type: ignore[misc]
     """One thread and what it does."""
 
+    direct = True  # a task is its call, made in the loop itself
+
     def __init__(self, engine: ThreadEngine, name: str) -> None:
-        self.engine = engine
-        self.figures = WorkerFigures(name)
-        self.asked = self.born = time.monotonic()
-        self.done = 0
-        self.abandoned = self.sent_home = False
+        self.engine, self.name = engine, name
+        self.asked = time.monotonic()
+        self.started = self.transfer = 0.0  # seconds
+        self.alive = True
+        self.sent_home = False
         self.thread = engine.make_thread(self._live, name)
+
+    def figures(self) -> WorkerFigures:
+        """What it did so far."""
+        wait, work = self.wait_ns / 1e9, self.work_ns / 1e9
+        return WorkerFigures(self.name, self.alive, self.tasks, self.started, wait, work, self.transfer)
 
     # ---- what the subclass for interpreters changes
 
@@ -71,11 +80,11 @@ class Worker:
         guard.__enter__()
         try:
             if self._opened():
-                self._serve(guard)
+                self._serve()
         except ThreadExit:
             pass  # it came at the very end of a task that had been taken away
         finally:
-            self.figures.alive = False
+            self.alive = False
             self.shut()
             self.engine.left(self)
 
@@ -87,64 +96,24 @@ class Worker:
         except BaseException as error:
             self.engine.break_down(error)
             return False
-        self.figures.start = time.monotonic() - self.asked
+        self.started = time.monotonic() - self.asked
         return True
 
-    def _serve(self, guard: Any) -> None:
-        engine, figures, clock = self.engine, self.figures, time.monotonic
-        since = clock()
-        while not self._spent():
-            future = engine.next(self)
-            if future is None:
+    def _serve(self) -> None:
+        """Run tasks until this worker is to leave. The loop itself is in C; see ext/tasks.c."""
+        engine = self.engine
+        left = engine.max_age and engine.max_age + self.asked - time.monotonic()
+        run = None if self.direct else self.run
+        while True:
+            why = engine.line.serve(self, run, engine.most, left, engine.idle_timeout)
+            if why == SPENT or (why == ASKED and engine.nothing_comes()):
+                self.sent_home = why == ASKED
+                return
+            if why == IDLE and engine.lets_go(self):
                 self.sent_home = True
                 return
-            began = clock()
-            figures.wait += began - since
-            if engine.held and not engine.gate.is_set():
-                engine.gate.wait()
-                began = clock()
-            if not engine.begin(future, self, began):
-                since = clock()
-                continue
-            stays = self._do(future, guard)
-            figures.tasks += 1
-            self.done += 1
-            del future
-            since = clock()
-            figures.work += since - began
-            if not stays or self.abandoned:
-                return
-
-    def _do(self, future: Future, guard: Any) -> bool:
-        """Run it and settle it; False where the task was taken away: this thread must go."""
-        worked = True
-        try:
-            try:
-                guard.__exit__(None, None, None)
-                value = self.run(future._call)
-            finally:
-                guard.__enter__()
-        except BaseException as error:
-            worked, value = False, error
-        mine = self._give_back(future)
-        if mine:
-            self.engine.settle(future, worked, value)
-        # The exception's traceback has this frame, and this frame has the exception.
-        value = future = None  # type: ignore[assignment]
-        return mine
-
-    def _give_back(self, future: Future) -> bool:
-        with future._condition:
-            mine = future._worker is self
-            if mine:
-                future._worker = None
-            return mine
-
-    def _spent(self) -> bool:
-        engine = self.engine
-        if engine.most is not None and self.done >= engine.most:
-            return True
-        return engine.max_age is not None and time.monotonic() - self.born > engine.max_age
+            if left is not None:
+                left = max(0.0, engine.max_age + self.asked - time.monotonic())
 
 
 class ThreadEngine(Engine):
@@ -178,12 +147,12 @@ class ThreadEngine(Engine):
         self.initializer, self.initargs = initializer, initargs
         self.least, self.idle_timeout = min_workers or 0, idle_timeout
         self.most, self.max_age, self.inner_threads = most, max_age, inner_threads
-        self.queue: Any = SimpleQueue()
-        self.idle: Any = Semaphore(0)
         self.gate = Event()
         self.gate.set()
         self.threads: set[Any] = set()
         self.workers: dict[Any, None] = {}  # of those that are alive and wanted
+        self.line: Any = core.TaskLine(self, self.workers, self.unsettled, most_workers)
+        self.ready = True
         self.past: list[WorkerFigures] = []
         self.names = itertools.count()
         self.limits: list[Any] = []  # of inner threads, to take back
@@ -198,38 +167,35 @@ class ThreadEngine(Engine):
         """Daemonic, so that one which cannot be ended does not hold up the interpreter's end; the others are joined."""
         return Thread(target=target, name=name, daemon=True)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in STATE and "ready" in self.__dict__:
+            self.line.closed = self.closing or self.stale or self.broken_by is not None
+            self.line.held = self.held
+
     # ---- tasks
 
     def submit(self, options: Any, fn: Callable[..., Any], args: Any, kwargs: Any) -> Future:
         """As `Executor.submit`."""
-        future = Future()
-        future._engine, future._call = self, (fn, args, kwargs)
-        if options is not None:
-            future._options = options
-        with self.lock:
-            if self.closing or self.broken_by is not None or self.stale:
-                self.refuse()
-            self.unsettled[future] = None
-            self.queue.put(future)
-            if not self.idle.acquire(False):
-                self.grow()
-        return future
+        return self.line.submit(fn, args, kwargs, options)  # type: ignore[no-any-return]
 
     def dispatch(self, future: Future) -> None:
         with self.lock:
-            self.queue.put(future)
-            if not self.idle.acquire(False):
-                self.grow()
+            self.line.put(future)
             if self.closing:
-                self.queue.put(None)
+                self.line.put(None)
 
     def after_return(self) -> None:
         if self.closing:
-            self.queue.put(None)
+            self.line.put(None)
 
     def grow(self) -> None:
-        """One more worker, if there may be one; under the lock."""
-        while len(self.workers) < self.count:
+        """One more worker, if there may be one."""
+        with self.lock:
+            self._grow()
+
+    def _grow(self) -> None:
+        while len(self.workers) < self.count and not self.stale:
             worker = self.worker(self, f"{self.prefix}_{next(self.names)}")
             self.workers[worker] = None
             self.threads.add(worker.thread)
@@ -245,60 +211,39 @@ class ThreadEngine(Engine):
             if len(self.workers) >= self.least:
                 return
 
-    def next(self, worker: Worker) -> Future | None:
-        """A worker's next task; None: it leaves."""
-        while True:
-            try:
-                future = self.queue.get(False)
-            except _Empty:
-                self.idle.release()
-                future = self._wait(worker)
-                if future is worker:
-                    return None
-            if future is not None:
-                return future  # type: ignore[no-any-return]
-            if self.broken_by is None and (not self.closing or self.returning):
-                continue  # a leftover; or tasks will come back
-            self.queue.put(None)  # for the next one
-            return None
-
-    def _wait(self, worker: Worker) -> Any:
-        """For a task, or for None. The worker itself where it has waited for too long, and is to leave."""
-        while True:
-            try:
-                return self.queue.get(True, self.idle_timeout)
-            except _Empty:
-                with self.lock:
-                    # Where the permit is gone, somebody has counted on this worker: a task is on its way.
-                    if len(self.workers) > self.least and not self.closing and self.idle.acquire(False):
-                        self.workers.pop(worker, None)
-                        return worker
-
-    def begin(self, future: Future, worker: Worker, now: float) -> bool:
-        """Whether it is to be run: not where it was cancelled, or somebody has helped with it."""
-        with future._condition:
-            if future._worker is not None or future._state not in (_base.PENDING, _base.RUNNING):
-                begins = False
-            else:
-                begins = True
-                future._worker = worker
-                future._state = _base.RUNNING
-        if not begins:
-            if future.cancelled():
-                self.unsettled.pop(future, None)
-                if future._state == _base.CANCELLED:
-                    future.set_running_or_notify_cancel()
-            return False
-        future._runs += 1
-        options = future._options
-        if options is not None and options.timeout is not None:
-            self.limit(future, options.timeout, lambda: now)
+    def nothing_comes(self) -> bool:
+        """A worker has got None: whether that is the end, which the next one is to hear of, too."""
+        if self.broken_by is None and (not self.closing or self.returning):
+            return False  # a leftover; or tasks will come back
+        self.line.put(None)
         return True
+
+    def lets_go(self, worker: Worker) -> bool:
+        """A worker had nothing to do for as long as it may: whether it leaves."""
+        with self.lock:
+            if len(self.workers) <= self.least or self.closing:
+                return False
+            self.workers.pop(worker, None)
+            # Whoever put a task in before this saw all workers there, and started none for it.
+            if self.line.empty():
+                return True
+            self.workers[worker] = None
+            return False
+
+    def wait_gate(self) -> None:
+        """Before each task of an executor that holds."""
+        self.gate.wait()
+
+    def limit_task(self, future: Future) -> None:
+        """A task with options begins."""
+        options = future._options
+        if options.timeout is not None:
+            now = time.monotonic()
+            self.limit(future, options.timeout, lambda: now)
 
     def end(self, future: Future, error: BaseException | None) -> None:
         """Take it from its worker, which ends as soon as it can; its place goes to a new one at once."""
-        with future._condition:
-            worker, future._worker = future._worker, None
+        worker = future._take_away()
         if worker is None:
             return  # it has ended by itself, or waits for its next run
         self._abandon(worker)
@@ -317,7 +262,7 @@ class ThreadEngine(Engine):
 
     def _refill(self) -> None:
         """A worker has gone: another for what waits; under the lock."""
-        wanted = self.queue.qsize() or (len(self.workers) < self.least and not self.closing)
+        wanted = not self.line.empty() or (len(self.workers) < self.least and not self.closing)
         if wanted and self.broken_by is None and not self.stale:
             self.grow()
 
@@ -325,16 +270,12 @@ class ThreadEngine(Engine):
         """Who waits inside a task for another one of the same executor runs it here, if nobody has begun it: else all
         workers might wait for tasks that wait for a worker."""
         worker = getattr(_local, "worker", None)
-        if worker is None or worker.engine is not self or self.held or worker.engine.worker is not Worker:
+        if worker is None or worker.engine is not self or self.held or not worker.direct:
             return
         options = future._options
         if options is not None and options.timeout is not None:
             return
-        if not self.begin(future, worker, 0.0):
-            return
-        helper = shield()
-        with helper:
-            worker._do(future, helper)
+        self.line.help(worker, future)
         if worker.abandoned:  # the end was meant for the task that waits
             raise ThreadExit
 
@@ -343,7 +284,7 @@ class ThreadEngine(Engine):
     def left(self, worker: Worker) -> None:
         """A worker's thread ends."""
         with self.lock:
-            self.past.append(worker.figures)
+            self.past.append(worker.figures())
             if self.workers.pop(worker, worker) is None and not worker.sent_home:
                 self._refill()
             if not (self.closing or worker.abandoned):
@@ -360,7 +301,7 @@ class ThreadEngine(Engine):
             for future in list(self.unsettled):
                 if future._worker is None:
                     self.fail(future, self.broken())
-            self.queue.put(None)
+            self.line.put(None)
 
     def broken(self) -> BaseException:
         error: BaseException = _std.BrokenThreadPool(
@@ -386,7 +327,7 @@ class ThreadEngine(Engine):
 
     def close(self) -> None:
         self.closing = True
-        self.queue.put(None)
+        self.line.put(None)
 
     def join(self, timeout: float | None) -> bool:
         ended = None if timeout is None else time.monotonic() + timeout
@@ -409,7 +350,7 @@ class ThreadEngine(Engine):
 
     def figures(self) -> list[WorkerFigures]:
         with self.lock:
-            return [*self.past, *(worker.figures for worker in self.workers)]
+            return [*self.past, *(worker.figures() for worker in self.workers)]
 
 
 def check_workers(most: int | None, default: int, least: int | None, names: str = "max_workers") -> int:
@@ -479,6 +420,10 @@ class ThreadPoolExecutor(OverEngine, _std.ThreadPoolExecutor):  # type: ignore[m
             )
         )
 
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Have `fn(*args, **kwargs)` run by a thread; the `Future` of its result."""
+        return self._engine.line.submit(fn, args, kwargs)
+
     # What programs that reach inside look for.
 
     @property
@@ -488,11 +433,11 @@ class ThreadPoolExecutor(OverEngine, _std.ThreadPoolExecutor):  # type: ignore[m
 
     @property
     def _work_queue(self) -> Any:
-        return self._engine.queue
+        return self._engine.line
 
     @property
     def _idle_semaphore(self) -> Any:
-        return self._engine.idle
+        return Semaphore(self._engine.line.free_workers())
 
     @property
     def _thread_name_prefix(self) -> Any:

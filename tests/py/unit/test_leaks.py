@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
 import operator
 import os
 import pickle
@@ -21,6 +22,7 @@ import pytest
 
 if not manyhands.compiled():
     pytest.skip("there is no compiled core here", allow_module_level=True)
+import manyhands.futures
 import manyhands.multiprocessing
 import manyhands.queue
 import manyhands.threading
@@ -325,6 +327,102 @@ def simple_queue() -> None:
     failing(core.SimpleQueue().get, True, 0)
     failing(made.get, MARK, MARK)
     assert core.SimpleQueue[int] and sys.getsizeof(made)
+
+
+@row(
+    "FutureBase: __new__ __init__ cancel cancelled running done set_running_or_notify_cancel _cancel_running"
+)
+@row(
+    "FutureBase: result exception set_result set_exception add_done_callback _invoke_callbacks _begin _take_away"
+)
+@row("FutureBase: _condition _waiters _done_callbacks _state _result _exception")
+@row("FutureBase: _engine _call _options _worker _ended _alarm _runs _number")
+def future() -> None:
+    logging.getLogger("concurrent.futures").disabled = True  # pytest keeps what is logged
+    made = manyhands.futures.Future()
+    made.add_done_callback(made.__repr__)  # raises, and is logged; a cycle
+    made.add_done_callback(lambda _: MARK)
+    failing(made.result, 0)
+    assert made._begin(MARK) and not made._begin(MARK) and made._take_away() is MARK and made.running()
+    with contextlib.suppress(manyhands.Cancelled):
+        token = manyhands.CancelToken()
+        token.cancel("now")
+        made.exception(cancel=token)
+    made._call = made._engine = made._options = made._ended = made._alarm = MARK
+    made._engine = None
+    made._runs = made._number = 3
+    made.set_result(MARK)
+    failing(made.set_result, 1)
+    failing(made.set_exception, MARK)
+    failing(made.set_running_or_notify_cancel)
+    assert made.result() is MARK and made.exception() is None and made.done() and not made._cancel_running()
+    made._invoke_callbacks()
+    failed = manyhands.futures.Future()
+    failed.set_exception(KeyError(MARK))
+    failing(failed.result)
+    gone = manyhands.futures.Future()
+    assert gone.cancel() and gone.cancelled() and not gone.set_running_or_notify_cancel()
+    failing(gone.exception)
+    by_hand = core.FutureBase()
+    by_hand._result, by_hand._exception = MARK, MARK
+    by_hand._exception = None
+    by_hand._state = "FINISHED"
+    assert by_hand.result() is MARK
+    by_hand._waiters, by_hand._done_callbacks, by_hand._condition = (
+        [MARK],
+        [],
+        manyhands.threading.Condition(),
+    )
+    for name, wrong in (("_state", "so so"), ("_waiters", MARK), ("_done_callbacks", MARK)):
+        failing(setattr, by_hand, name, wrong)
+        failing(delattr, by_hand, name)
+
+
+class Lined:
+    """An engine's place in a TaskLine."""
+
+    def __init__(self) -> None:
+        self.line = core.TaskLine(self, {}, {}, 1)
+
+    def refuse(self) -> None:
+        raise RuntimeError(MARK)
+
+    def grow(self) -> None:
+        """None."""
+
+    def wait_gate(self) -> None:
+        self.line.held = False
+
+    def help(self, _: object) -> None:
+        """None."""
+
+
+@row("TaskLine: __new__ submit put serve help qsize empty free_workers closed held")
+@row("TaskWorker: abandoned tasks wait_ns work_ns")
+def task_line() -> None:
+    engine, worker = Lined(), core.TaskWorker()
+    line = engine.line
+    line.held = True
+    done = [line.submit(int, (x,), {}) for x in ("7", MARK)]
+    line.submit(int, (MARK,), {}).cancel()
+    helped = line.submit(dict, (), {"a": MARK})
+    line.help(worker, helped)
+    line.put(None)
+    with core.shield():
+        assert line.serve(worker, None) == 1 and line.serve(worker, None, idle=0.0) == 2
+        line.submit(int, ("7",), {})
+        worker.tasks = 0
+        assert line.serve(worker, lambda call: call[0], tasks=1) == 0
+    assert done[0].result() == 7 and helped.result() == {"a": MARK} and done[1].exception() and line.empty()
+    worker.tasks, worker.abandoned = 0, False
+    assert worker.wait_ns >= 0 and worker.work_ns >= 0 and not line.qsize() and not line.free_workers()
+    line.closed = True
+    failing(line.submit, int, (), {})
+    failing(line.submit, int, MARK, {})
+    failing(line.serve, MARK, None)
+    failing(line.serve, worker, None, MARK)
+    failing(line.help, worker, MARK)
+    failing(core.TaskLine, MARK, MARK, MARK, 1)
 
 
 @row("Control: __new__ adopt disown join pause resume terminate state cpu_time terminating")
