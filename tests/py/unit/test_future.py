@@ -293,7 +293,7 @@ def test_it_is_not_pickled_and_is_no_key_of_another(make):
 def test_it_goes_when_nobody_has_it(make):
     made = make()
     made.own, gone = made, weakref.ref(made)  # a cycle, and an attribute of a program's
-    made.add_done_callback(lambda _: made)
+    made.add_done_callback([made].append)
     made.set_result(made)
     del made
     gc.collect()
