@@ -32,15 +32,12 @@
 #if PY_VERSION_HEX < 0x030c0000
 #include <structmember.h>
 #define Py_T_INT T_INT
-#define EXT_T_OBJECT T_OBJECT
 #define Py_T_LONGLONG T_LONGLONG
 #define Py_T_UINT T_UINT
 #define Py_T_BOOL T_BOOL
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_READONLY READONLY
-#else
-#define EXT_T_OBJECT _Py_T_OBJECT /* NULL reads as None */
 #endif
 
 /* ---- module state ------------------------------------------------------------------------------------------ */

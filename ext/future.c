@@ -244,12 +244,10 @@ static int note_cancel_step(ext_future *self, PyObject *unused)
 
 static int begin_step(ext_future *self, PyObject *worker)
 {
-    PyObject *old = self->worker;
-    if ((old != NULL && old != Py_None) || is_done(self)) {
+    if (self->worker != NULL || is_done(self)) {
         return REFUSED;
     }
-    self->worker = Py_NewRef(worker); /* of None there is nothing to release that could run code */
-    Py_XDECREF(old);
+    self->worker = Py_NewRef(worker);
     self->runs++;
     set_state(self, EXT_F_RUNNING);
     return MADE;
@@ -502,8 +500,7 @@ static int wait_for_event(void *event, mh_deadline deadline, ext_waiting *waitin
 static int ask_for_help(ext_future *self)
 {
     PyObject *args[] = {field(self, &self->engine), (PyObject *) self};
-    PyObject *done = args[0] == NULL || args[0] == Py_None ? Py_NewRef(Py_None)
-                                                           : ext_call_method("help", args, 2);
+    PyObject *done = args[0] == NULL ? Py_NewRef(Py_None) : ext_call_method("help", args, 2);
     Py_XDECREF(args[0]);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -654,17 +651,15 @@ static PyObject *get_state(ext_future *self, void *unused)
     return PyUnicode_InternFromString(state_names[ext_future_state_of(self)]);
 }
 
-static PyObject *get_result(ext_future *self, void *unused)
+/* The field at that offset; NULL reads as None. */
+static PyObject **place_of(ext_future *self, void *offset)
 {
-    (void) unused;
-    PyObject *value = field(self, &self->result);
-    return value == NULL ? Py_NewRef(Py_None) : value;
+    return (PyObject **) ((char *) self + (uintptr_t) offset);
 }
 
-static PyObject *get_exception(ext_future *self, void *unused)
+static PyObject *get_reference(ext_future *self, void *offset)
 {
-    (void) unused;
-    PyObject *value = field(self, &self->exception);
+    PyObject *value = field(self, place_of(self, offset));
     return value == NULL ? Py_NewRef(Py_None) : value;
 }
 
@@ -738,26 +733,13 @@ static int set_state_name(ext_future *self, PyObject *value, void *unused)
     return -1;
 }
 
-/* None is nothing, as there. */
-static int set_value(ext_future *self, PyObject **place, PyObject *value)
+static int set_reference(ext_future *self, PyObject *value, void *offset)
 {
     if (undeletable(value) < 0) {
         return -1;
     }
-    set_field(self, place, value == Py_None ? NULL : Py_NewRef(value));
+    set_field(self, place_of(self, offset), value == Py_None ? NULL : Py_NewRef(value));
     return 0;
-}
-
-static int set_result_field(ext_future *self, PyObject *value, void *unused)
-{
-    (void) unused;
-    return set_value(self, &self->result, value);
-}
-
-static int set_exception_field(ext_future *self, PyObject *value, void *unused)
-{
-    (void) unused;
-    return set_value(self, &self->exception, value);
 }
 
 /* ---- the type -------------------------------------------------------------------------------------------------- */
@@ -803,26 +785,26 @@ static PyMethodDef future_methods[] = {
 };
 
 #define GETSET(name, get, set) {name, (getter) (get), (setter) (set), NULL, NULL}
+#define REFERENCE(name, field) \
+    {name, (getter) get_reference, (setter) set_reference, NULL, (void *) offsetof(ext_future, field)}
 
 static PyGetSetDef future_getset[] = {
     GETSET("_condition", get_condition, set_condition),
     GETSET("_state", get_state, set_state_name),
-    GETSET("_result", get_result, set_result_field),
-    GETSET("_exception", get_exception, set_exception_field),
     GETSET("_waiters", get_waiters, set_waiters),
     GETSET("_done_callbacks", get_callbacks, set_callbacks),
+    REFERENCE("_result", result),
+    REFERENCE("_exception", exception),
+    REFERENCE("_engine", engine),
+    REFERENCE("_call", call),
+    REFERENCE("_options", options),
+    REFERENCE("_worker", worker),
+    REFERENCE("_ended", ended),
+    REFERENCE("_alarm", alarm),
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-#define MEMBER(name, field) {name, EXT_T_OBJECT, offsetof(ext_future, field), 0, NULL}
-
 static PyMemberDef future_members[] = {
-    MEMBER("_engine", engine),
-    MEMBER("_call", call),
-    MEMBER("_options", options),
-    MEMBER("_worker", worker),
-    MEMBER("_ended", ended),
-    MEMBER("_alarm", alarm),
     {"_runs", Py_T_INT, offsetof(ext_future, runs), 0, NULL},
     {"_number", Py_T_INT, offsetof(ext_future, number), 0, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -342,7 +342,7 @@ static int settle_plain(service *of, ext_future *future, bool worked, PyObject *
 
 static int settle(service *of, ext_future *future, bool worked, PyObject *value)
 {
-    if (future->options == NULL || future->options == Py_None) {
+    if (future->options == NULL) {
         return settle_plain(of, future, worked, value);
     }
     PyObject *args[] = {(PyObject *) future, worked ? Py_True : Py_False, value};
@@ -369,7 +369,7 @@ static int carry_out(service *of, ext_future *future)
 static int begin(service *of, ext_future *future)
 {
     int rc = ext_future_begin(future, (PyObject *) of->worker);
-    if (rc > 0 && future->options != NULL && future->options != Py_None) {
+    if (rc > 0 && future->options != NULL) {
         PyObject *args[] = {(PyObject *) future};
         return call_engine(of->line, "limit_task", args, 1) < 0 ? -1 : 1;
     }
