@@ -102,18 +102,16 @@ class Worker(core.TaskWorker):  # type: ignore[misc]
     def _serve(self) -> None:
         """Run tasks until this worker is to leave. The loop itself is in C; see ext/tasks.c."""
         engine = self.engine
-        left = engine.max_age and engine.max_age + self.asked - time.monotonic()
+        end = None if engine.max_age is None else engine.max_age + self.asked
         run = None if self.direct else self.run
         while True:
-            why = engine.line.serve(self, run, engine.most, left, engine.idle_timeout)
+            why = engine.line.serve(self, run, engine.most, left_of(end), engine.idle_timeout)
             if why == SPENT or (why == ASKED and engine.nothing_comes()):
                 self.sent_home = why == ASKED
                 return
             if why == IDLE and engine.lets_go(self):
                 self.sent_home = True
                 return
-            if left is not None:
-                left = max(0.0, engine.max_age + self.asked - time.monotonic())
 
 
 class ThreadEngine(Engine):
