@@ -22,20 +22,29 @@ def _box(handle: tuple[Any, ...]) -> Any:
     return box
 
 
-class _Main(types.ModuleType):
-    """Stands for the script as `__main__`, which is run once something of it is asked for."""
+def _stand_in(path: str) -> types.ModuleType:
+    """Stands for the script as `__main__`, which is run once something of it is asked for.
 
-    def __getattr__(self, name: str) -> Any:
+    A plain module with a `__getattr__` of its own: CPython 3.14 takes no subclass for `__main__`.
+    """
+    module = types.ModuleType("__main__")
+    names = module.__dict__
+
+    def find(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        path = self.__dict__.pop("_path", None)
-        if path is None:
-            raise AttributeError(f"the script has no {name!r} where its name is '__mp_main__'")
-        import runpy
+        script = names.pop("_path", None)
+        if script is not None:
+            import runpy
 
-        self.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
-        sys.modules["__mp_main__"] = self
-        return self.__dict__[name] if name in self.__dict__ else self.__getattr__(name)
+            names.update(runpy.run_path(script, run_name="__mp_main__"))
+            sys.modules["__mp_main__"] = module
+        if name not in names:
+            raise AttributeError(f"the script has no {name!r} where its name is '__mp_main__'")
+        return names[name]
+
+    names.update(_path=path, __file__=path, __getattr__=find)
+    return module
 
 
 class Worker:
@@ -48,8 +57,8 @@ class Worker:
         self.busy = False
         self.lock = threading.Lock()
         if main is not None:
-            stand_in = _Main("__main__")
-            stand_in.__dict__.update(_path=main, __file__=main, _w=self)
+            stand_in = _stand_in(main)
+            stand_in.__dict__["_w"] = self
             sys.modules["__main__"].__dict__.setdefault("_w", self)
             self.keep = sys.modules["__main__"]
             sys.modules["__main__"] = stand_in

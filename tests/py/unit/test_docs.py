@@ -51,18 +51,25 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 def test_figures_go_to_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = 0.0
     rows = [
         {"what": "start", "unit": "s", "values": [1e-4, 2e-3], "threads": "100 µs", "processes": "2 ms"},
         {"what": "compute", "unit": "x", "values": [1.0, 2.0], "threads": "1.0x", "processes": "2.0x"},
     ]
-    monkeypatch.setattr(figures, "measure", lambda: {"python": "3.99", "cores": 3, "rows": rows})
+    monkeypatch.setattr(
+        figures, "measure", lambda: {"python": "3.99", "cores": 3, "rows": rows, "others": busy}
+    )
     (tmp_path / "guide").mkdir()
     (tmp_path / "pictures").mkdir()
     page = tmp_path / "guide" / "which.md"
     page.write_text((ROOT / "docs/guide/which.md").read_text())
     figures.renew(tmp_path)
+    assert "Other programs" not in page.read_text()
     assert "| CPython 3.99, 3 cores |" in page.read_text()
     assert (
         "| start | 100 µs | 2 ms |\n| compute | 1.0x | 2.0x |\n\n<!-- end of figures -->" in page.read_text()
     )
+    busy = 0.5
+    figures.renew(tmp_path)
+    assert "Other programs had 50% of the cores" in page.read_text()
     assert "start, threads" in (tmp_path / "pictures" / "figures.svg").read_text()
