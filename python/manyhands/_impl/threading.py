@@ -120,11 +120,12 @@ class Thread(_StdThread):
     _value: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        _std_init(self, *args, **kwargs)
         self._control = core.Control()
         # The standard library's Event would do; this one is a hundred times faster.
         self._started = Event()
-        self._report = self.__dict__.pop("_invoke_excepthook")
+        report = self._invoke_excepthook  # type: ignore[has-type]
+        self._invoke_excepthook = functools.partial(_note_failure, report)  # not a method: that would refer to itself
 
     def _bootstrap(self) -> None:
         """The whole life of the thread, in the thread itself."""
@@ -161,17 +162,6 @@ class Thread(_StdThread):
         finally:
             # The target may refer to this thread.
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
-
-    def _invoke_excepthook(self, thread: Thread) -> None:
-        """Called by the standard library in its handler of what left run()."""
-        error = std._sys.exc_info()[1]
-        if isinstance(error, ThreadExit):
-            self._failed = Outcome.TERMINATED
-            return  # asked for: nothing to report
-        if not isinstance(error, SystemExit):
-            self._failed = Outcome("raised", exception=error)
-        del error
-        self._report(thread)
 
     def _require_started(self, verb: str) -> None:
         if not self._initialized:  # type: ignore[attr-defined]
@@ -268,7 +258,19 @@ class Thread(_StdThread):
         return float(self._control.cpu_time)
 
 
-_own_run, _std_bootstrap = Thread.run, std.Thread._bootstrap
+def _note_failure(report: Callable[[Thread], None], thread: Thread) -> None:
+    """Called by the standard library in its handler of what left run()."""
+    error = std._sys.exc_info()[1]
+    if isinstance(error, ThreadExit):
+        thread._failed = Outcome.TERMINATED
+        return  # asked for: nothing to report
+    if not isinstance(error, SystemExit):
+        thread._failed = Outcome("raised", exception=error)
+    del error
+    report(thread)
+
+
+_own_run, _std_init, _std_bootstrap = Thread.run, std.Thread.__init__, std.Thread._bootstrap
 functools.update_wrapper(Thread.__init__, std.Thread.__init__)  # its documentation and its signature
 
 
