@@ -125,7 +125,9 @@ class Thread(_StdThread):
         # The standard library's Event would do; this one is a hundred times faster.
         self._started = Event()
         report = self._invoke_excepthook  # type: ignore[has-type]
-        self._invoke_excepthook = functools.partial(_note_failure, report)  # not a method: that would refer to itself
+        self._invoke_excepthook = functools.partial(
+            _note_failure, report
+        )  # not a method: that would refer to itself
 
     def _bootstrap(self) -> None:
         """The whole life of the thread, in the thread itself."""
