@@ -70,6 +70,7 @@
     X(CONTROL_TYPE)                                                           \
     X(CANCEL_TYPE)                                                            \
     X(OWNER_DIED)      /* manyhands.errors.OwnerDiedError */                  \
+    X(SEGMENT_ERROR)   /* manyhands.errors.SegmentError */                    \
     X(THREAD_EXIT)     /* manyhands.errors.ThreadExit */                      \
     X(CANCELLED)       /* manyhands.errors.Cancelled */                       \
     X(BROKEN_BARRIER)  /* threading.BrokenBarrierError; bound */              \
@@ -151,6 +152,7 @@ int ext_queue_end_ready(PyObject *module, ext_state *state);
 int ext_pipe_end_ready(PyObject *module, ext_state *state);
 int ext_process_ready(PyObject *module, ext_state *state);
 int ext_observe_ready(PyObject *module, ext_state *state);
+int ext_named_ready(PyObject *module, ext_state *state);
 int ext_synced_ready(PyObject *module, ext_state *state);
 int ext_atomic_ready(PyObject *module, ext_state *state);
 

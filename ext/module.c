@@ -1,14 +1,15 @@
 /* The module manyhands._core: its state, and the table of type families. */
 #include "control.h"
+#include "named.h"
 
 static int (*const families[])(PyObject *, ext_state *) = {
-    ext_wait_ready,        ext_cleanup_ready,       ext_errors_ready,      ext_cancel_ready,
-    ext_lock_ready,        ext_rlock_ready,         ext_cond_ready,        ext_sem_ready,
-    ext_event_ready,       ext_barrier_ready,       ext_rwlock_ready,      ext_queue_ready,
-    ext_simplequeue_ready, ext_control_ready,       ext_shared_lock_ready, ext_shared_sync_ready,
-    ext_shared_cond_ready, ext_mpqueue_ready,       ext_queue_end_ready,   ext_pipe_end_ready,
-    ext_process_ready,     ext_shared_rwlock_ready, ext_observe_ready,     ext_atomic_ready,
-    ext_synced_ready,      ext_future_ready,        ext_tasks_ready,
+    ext_named_ready,       ext_wait_ready,        ext_cleanup_ready,       ext_errors_ready,
+    ext_cancel_ready,      ext_lock_ready,        ext_rlock_ready,         ext_cond_ready,
+    ext_sem_ready,         ext_event_ready,       ext_barrier_ready,       ext_rwlock_ready,
+    ext_queue_ready,       ext_simplequeue_ready, ext_control_ready,       ext_shared_lock_ready,
+    ext_shared_sync_ready, ext_shared_cond_ready, ext_mpqueue_ready,       ext_queue_end_ready,
+    ext_pipe_end_ready,    ext_process_ready,     ext_shared_rwlock_ready, ext_observe_ready,
+    ext_atomic_ready,      ext_synced_ready,      ext_future_ready,        ext_tasks_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -96,6 +97,8 @@ static PyMethodDef module_methods[] = {
     EXT_METHOD("_waits", ext_waits, METH_NOARGS,
                "_waits($module, /)\n--\n\n"
                "Return (ident, key, object, seconds, owner's key or 0) for each wait, newest first."),
+    EXT_METHOD("_unlink", ext_unlink, METH_O,
+               "_unlink($module, name, /)\n--\n\nTake the name of a segment of shared memory away."),
     EXT_METHOD("_held", ext_held_list, METH_NOARGS,
                "_held($module, /)\n--\n\nReturn (ident of the thread, lock) for each lock that is held."),
     EXT_METHOD("_bind", module_bind, METH_FASTCALL,

@@ -3,6 +3,7 @@
 
 #include "block.h"
 #include "mpqueue.h"
+#include "named.h"
 
 typedef struct queue_object {
     PyObject_HEAD
@@ -370,6 +371,55 @@ static PyObject *queue_attach(queue_object *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- by name --------------------------------------------------------------------------------------------------- */
+
+/* 0: `channel` is this queue's; -1 with an exception. Programs that find it by name have no memory in common. */
+static int settle_named(queue_object *self, PyObject *name, int rc, mh_channel *channel, Py_ssize_t maxsize)
+{
+    if (rc < 0) {
+        named_raise((PyObject *) self, name, rc);
+        return -1;
+    }
+    mh_channel_share_outside(channel);
+    if (settle(self, channel) < 0) {
+        return -1;
+    }
+    self->maxsize = maxsize;
+    return 0;
+}
+
+static PyObject *queue_create_named(queue_object *self, PyObject *args)
+{
+    PyObject *name;
+    Py_ssize_t maxsize, max_bytes;
+    if (!PyArg_ParseTuple(args, "Unn:_create_named", &name, &maxsize, &max_bytes)) {
+        return NULL;
+    }
+    const char *text = PyUnicode_AsUTF8(name);
+    if (text == NULL) {
+        return NULL;
+    }
+    if (maxsize < 0 || max_bytes < 1 || self->channel != NULL) {
+        return PyErr_Format(PyExc_ValueError, "a named queue has room for 1 byte or more");
+    }
+    mh_channel_options options = {
+        .max_items = (uint64_t) maxsize, .max_bytes = (uint64_t) max_bytes, .flags = MH_CHANNEL_BLOCK};
+    mh_channel *channel = NULL;
+    int rc = mh_channel_create_named(text, &options, &channel);
+    return settle_named(self, name, rc, channel, maxsize) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *queue_open_named(queue_object *self, PyObject *name)
+{
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    if (text == NULL || self->channel != NULL) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "a name is a str, not %R", name);
+    }
+    mh_channel *channel = NULL;
+    int rc = mh_channel_open(text, &channel);
+    return settle_named(self, name, rc, channel, 0) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* The word `place` of a table of 64-bit words. */
 static MH_ATOMIC(uint64_t) *claim_word(Py_buffer *table, Py_ssize_t place)
 {
@@ -570,6 +620,10 @@ static PyMethodDef queue_methods[] = {
     EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),
     EXT_METHOD("_attach", queue_attach, METH_VARARGS,
                "_attach($self, fd, bell, name, maxsize, /)\n--\n\nBe that queue."),
+    EXT_METHOD("_create_named", queue_create_named, METH_VARARGS,
+               "_create_named($self, name, maxsize, max_bytes, /)\n--\n\nBe a new one with that name."),
+    EXT_METHOD("_open_named", queue_open_named, METH_O,
+               "_open_named($self, name, /)\n--\n\nBe the one of that name."),
     EXT_METHOD("_end", queue_make_end, METH_NOARGS,
                "_end($self, /)\n--\n\nA QueueEnd, which does for a connection what PipeEnd does."),
     EXT_METHOD(

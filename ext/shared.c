@@ -115,8 +115,33 @@ static shared_object *new_object(PyTypeObject *type, shared_slab *slab, size_t o
     return self;
 }
 
+_Thread_local shared_target *shared_into;
+
+/* An object over the first `size` bytes of the target; 0: all that is there. */
+static shared_object *at_target(PyTypeObject *type, size_t size)
+{
+    shared_target *target = shared_into;
+    size = size == 0 ? target->size : size;
+    if (size > target->size || target->used != 0) {
+        PyErr_Format(PyExc_ValueError, "the segment has no room for it");
+        return NULL;
+    }
+    shared_object *self = (shared_object *) type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->keep = Py_NewRef(target->keep);
+        self->offset = target->offset;
+        self->size = size;
+        self->at = target->base + target->offset;
+        target->used = size;
+    }
+    return self;
+}
+
 shared_object *shared_create(PyTypeObject *type, size_t size)
 {
+    if (shared_into != NULL) {
+        return at_target(type, size);
+    }
     shared_slab *slab;
     size_t offset;
     int rc = find_place(size, &slab, &offset);
@@ -143,6 +168,7 @@ void shared_dealloc(PyObject *object)
         forget_object(self->slab);
         mh_lock_release(&slabs_lock);
     }
+    Py_XDECREF(self->keep);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -163,6 +189,9 @@ int shared_args(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
 PyObject *shared_place(PyObject *object, void *Py_UNUSED(closure))
 {
     shared_object *self = (shared_object *) object;
+    if (self->slab == NULL) {
+        return PyErr_Format(PyExc_TypeError, "what has a name travels by its name");
+    }
     self->travelled = 1;
     return Py_BuildValue("iKn", mh_slab_fd(self->slab->slab), (unsigned long long) self->slab->id,
                          (Py_ssize_t) self->offset);
@@ -194,6 +223,9 @@ PyObject *shared_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t c
 {
     if (count != 3) {
         return PyErr_Format(PyExc_TypeError, "_rebuild() takes a descriptor, a slab id and an offset");
+    }
+    if (shared_into != NULL) {
+        return (PyObject *) at_target(type, size);
     }
     long fd = PyLong_AsLong(args[0]);
     unsigned long long id = PyLong_AsUnsignedLongLong(args[1]);

@@ -11,10 +11,20 @@ typedef struct shared_object { /* the head of every shared type */
     PyObject_HEAD
     shared_slab *slab;
     size_t offset, size;
-    void *at;      /* the primitive itself, in shared memory */
-    int travelled; /* its handle left this process: the slot is never used again */
-    int created;   /* here, so that dealloc gives the slot back */
+    void *at;       /* the primitive itself, in shared memory */
+    int travelled;  /* its handle left this process: the slot is never used again */
+    int created;    /* here, so that dealloc gives the slot back */
+    PyObject *keep; /* where `slab` is NULL: whose memory it is */
 } shared_object;
+
+/* While it is set, shared_create() and shared_rebuild() put the object there and not into a slab (named.c). */
+typedef struct shared_target {
+    PyObject *keep;
+    char *base;
+    size_t offset, size; /* there is so much room, or so large is what is there */
+    size_t used;         /* by the object; 0: none was made */
+} shared_target;
+extern _Thread_local shared_target *shared_into;
 
 /* A new object of `type` over `size` fresh zero bytes of shared memory; NULL with an exception. */
 shared_object *shared_create(PyTypeObject *type, size_t size);

@@ -188,7 +188,6 @@ int mh_channel_attach(int fd, mh_channel **channel)
     return mh_channel_attach2(fd, -1, channel);
 }
 
-/* All its pages at once, and for good: a ring in a /dev/shm that is full would be a SIGBUS for whoever puts. */
 static int create_named(mh_channel *ch, const char *name, const mh_channel_options *options)
 {
     uint64_t limit = (options->max_bytes < LIMIT_LEAST ? LIMIT_LEAST : options->max_bytes) / MH__UNIT *
@@ -198,7 +197,7 @@ static int create_named(mh_channel *ch, const char *name, const mh_channel_optio
     int rc;
 
     bytes = power_of_two_from(limit);
-    rc = mh__segment_create_full(name, HEADER + (size_t) bytes, KIND, &ch->view.segment);
+    rc = mh_segment_create_named(name, HEADER + (size_t) bytes, KIND, &ch->view.segment);
     if (rc) {
         return rc;
     }

@@ -68,7 +68,8 @@ int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *b
     view->bell_in = view->bell_out = -1;
     if (!is_power_of_two(view->most) || view->most > room / MH__UNIT || view->limit == 0 ||
         view->limit > view->most || !is_power_of_two(view->keep) || view->keep > view->most ||
-        view->max_items == 0 || !window_of(view)) {
+        view->max_items == 0 || !window_of(view) || ring->tail_lock.flags != view->flags ||
+        ring->head_lock.flags != view->flags) {
         return MH_E_CORRUPT;
     }
     return 0;

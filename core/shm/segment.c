@@ -127,7 +127,8 @@ static int check_name(const char *name)
     return 0;
 }
 
-static int create_named(const char *name, size_t size, uint32_t kind, int full, mh_segment **segment)
+/* All its pages at once, and for good: a page that a full /dev/shm lacks later would be a SIGBUS for whoever touches it. */
+int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_segment **segment)
 {
     size_t total = 0;
     int rc = check_name(name);
@@ -141,7 +142,7 @@ static int create_named(const char *name, size_t size, uint32_t kind, int full, 
     if (fd < 0) {
         return fd;
     }
-    rc = full ? mh_os_allocate(fd, total) : 0;
+    rc = mh_os_allocate(fd, total);
     if (rc < 0) {
         mh_os_close(fd);
     } else {
@@ -151,16 +152,6 @@ static int create_named(const char *name, size_t size, uint32_t kind, int full, 
         (void) mh_os_shm_unlink(name);
     }
     return rc;
-}
-
-int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_segment **segment)
-{
-    return create_named(name, size, kind, 0, segment);
-}
-
-int mh__segment_create_full(const char *name, size_t size, uint32_t kind, mh_segment **segment)
-{
-    return create_named(name, size, kind, 1, segment);
 }
 
 static uint32_t swap32(uint32_t x)

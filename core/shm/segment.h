@@ -29,9 +29,6 @@ typedef struct mh__segment_header {
 
 _Static_assert(sizeof(mh__segment_header) == 64, "layout of the segment header");
 
-/* A named segment of `size` user bytes whose pages are all there already. As mh_segment_create_named; -ENOSPC. */
-int mh__segment_create_full(const char *name, size_t size, uint32_t kind, mh_segment **segment);
-
 /* An identity for a thing in shared memory: unlike any other of this machine's running time, never 0. */
 uint64_t mh__shm_new_id(void);
 

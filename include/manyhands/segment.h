@@ -45,8 +45,8 @@ MH_API int mh_segment_create(size_t size, uint32_t kind, mh_segment **segment);
 MH_API int mh_segment_reserve(size_t size, size_t least, uint32_t kind, mh_segment **segment);
 
 /* Make a segment that others find by name: 1 to 250 bytes, printable ASCII without '/', not beginning with
- * '.'. Mode 0600. It stays until mh_segment_unlink. -EEXIST; -EINVAL
- * (name); else as for create.
+ * '.'. Mode 0600. It stays until mh_segment_unlink. All of it is taken from /dev/shm at once. -EEXIST; -EINVAL
+ * (name); -ENOSPC; -EOPNOTSUPP (its file system cannot promise memory); else as for create.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: yes | death: the
  * name and the bytes stay until someone unlinks it */
 MH_API int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_segment **segment);

@@ -24,6 +24,7 @@ from manyhands.errors import (
     Error,
     OwnerDiedError,
     RemoteError,
+    SegmentError,
     ThreadExit,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "Executor",
     "OwnerDiedError",
     "RemoteError",
+    "SegmentError",
     "ThreadExit",
     "WorkerDiedError",
     "checkpoint",
@@ -87,13 +89,14 @@ def __getattr__(name: str) -> Any:
     if name == "map":
         value = globals()["map"] = importlib.import_module("manyhands.futures._kinds").parallel_map
         return value
-    if name in ("threading", "queue", "multiprocessing", "futures", "shared"):
+    if name in ("threading", "queue", "multiprocessing", "futures", "shared", "named"):
         return importlib.import_module(f"manyhands.{name}")
     raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "threading", "queue", "multiprocessing", "futures", "shared", "__version__"])
+    modules = ["threading", "queue", "multiprocessing", "futures", "shared", "named"]
+    return sorted([*__all__, *modules, "__version__"])
 
 
 if PathFinder.find_spec("manyhands._core", __path__) is None:

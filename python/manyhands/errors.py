@@ -17,6 +17,7 @@ __all__ = [
     "Error",
     "OwnerDiedError",
     "RemoteError",
+    "SegmentError",
     "ThreadExit",
 ]
 
@@ -64,6 +65,13 @@ class DeadlockError(Error, RuntimeError):
 
 class DeadlockWarning(RuntimeWarning):
     """Threads wait for each other's locks, in a ring (``MANYHANDS_DEADLOCK=warn``)."""
+
+
+class SegmentError(Error, ValueError):
+    """What a name stands for cannot be used: another version made it, it is something else, or it is damaged.
+
+    Where it is the version, the message names both.
+    """
 
 
 class RemoteError(Error):

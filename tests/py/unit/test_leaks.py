@@ -743,6 +743,36 @@ def message_queue() -> None:
     other.close()
 
 
+@row("_unlink")
+@row("MessageQueue: _create_named _open_named")
+@row("NamedSegment: __new__ make publish find")
+def named_segment() -> None:
+    name = f"manyhands-leaks-{os.getpid()}"
+    made = core.NamedSegment(name, 5, 70_000)
+    lock, condition = made.make(core.SharedRLock), made.make(core.SharedCondition)
+    failing(made.make, core.SharedSemaphore, 5, 2)
+    failing(made.make, int)
+    failing(lambda: lock.place)
+    made.publish()
+    found = core.NamedSegment(name, 5)
+    with lock:
+        assert found.find(core.SharedRLock).owner is not None
+    failing(found.find, core.SharedSemaphore)
+    failing(core.NamedSegment, name, 6)
+    failing(core.NamedSegment, name, 5, 100)
+    core._unlink(name)
+    failing(core._unlink, name)
+    failing(core._unlink, MARK)
+    del condition
+    queue, other = (core.MessageQueue.__new__(core.MessageQueue) for _ in range(2))
+    failing(other._open_named, name)
+    queue._create_named(name, 0, 4096)
+    other._open_named(name)
+    queue.put(MARK is None)
+    assert other.get() is False
+    core._unlink(name)
+
+
 @row(
     "QueueEnd: send send_bytes recv recv_bytes poll close handle select_fd share_outside _attach _pair socket_fd "
     "set_writers writers_fd ring"
