@@ -4,12 +4,16 @@
 
 Each line: the operation (a test of tests/core/crash), the trace point, how many processes died there, and "well" where
 the test found the survivors to go on, and nothing committed to be lost, doubled or leaked. Exit status 1 where
-one did not. The lock words have no trace points: tests/core/sched kills at each of their atomic steps.
+one did not. In core/sync the points are the atomic steps, by operation and line; tests/core/sched kills there, too, and
+in every interleaving.
+
+    python tools/crash_matrix.py build/cp311 sync    # only those whose program's name contains it
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +32,8 @@ def run(program: Path, test: str) -> tuple[Counter[str], bool]:
 def main() -> int:
     build, wrong = Path(sys.argv[1]), 0
     total: Counter[str] = Counter()
-    for program in sorted((build / "tests/core/crash").glob("crash_*")):
+    pattern = f"crash_*{sys.argv[2]}*" if len(sys.argv) > 2 else "crash_*"
+    for program in sorted((build / "tests/core/crash").glob(pattern)):
         if not os.access(program, os.X_OK) or program.is_dir():
             continue
         listed = subprocess.run([program, "-l"], capture_output=True, text=True, check=True)
@@ -38,7 +43,8 @@ def main() -> int:
             for point, count in sorted(points.items()):
                 name = program.name.removeprefix("crash_")
                 outcome = "well" if passed else "FAILED"
-                print(f"{name + ': ' + test:64} {point:32} {count:6}  {outcome}")
+                where = re.sub(r"\(\S*/", "(", point)  # the file's name alone
+                print(f"{name + ': ' + test:64} {where:32} {count:6}  {outcome}")
             if not points and not passed:
                 print(f"{program.name}: {test}: FAILED")
             total += points

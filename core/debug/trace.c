@@ -1,4 +1,5 @@
 /* core/debug/trace.c - see trace.h. Compiled into tests only; a file without MH_TRACE is empty. */
+#undef MH_TRACE_STEPS /* its own steps are none */
 #include "core/debug/trace.h"
 
 #ifdef MH_TRACE

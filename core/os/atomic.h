@@ -16,6 +16,11 @@ void mh_sched_step(const volatile void *address, unsigned size, const char *oper
 #define MH__TEXT(x) MH__TEXT2(x)
 #define MH__STEP(p, what) \
     mh_sched_step((p), (unsigned) sizeof *(p), what " (" __FILE__ ":" MH__TEXT(__LINE__) ")")
+#elif defined MH_TRACE_STEPS /* and a trace point (core/debug/trace.h), in the crash tests of core/sync */
+void mh__trace_point(const char *name);
+#define MH__TEXT2(x) #x
+#define MH__TEXT(x) MH__TEXT2(x)
+#define MH__STEP(p, what) mh__trace_point(what " (" __FILE__ ":" MH__TEXT(__LINE__) ")")
 #else
 #define MH__STEP(p, what) ((void) 0)
 #endif
