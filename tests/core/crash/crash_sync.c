@@ -25,10 +25,10 @@ typedef struct world {
     mh_cond cond;
     mh_barrier barrier;
     mh_rwlock rwlock;
-    int a, b;             /* equal but for the moment between two stores inside */
-    _Atomic(int) flag;    /* what the condition is about */
-    _Atomic(int) ready;   /* the victim is where the survivor wants it */
-    _Atomic(int) done;    /* it came to its end */
+    int a, b;           /* equal but for the moment between two stores inside */
+    _Atomic(int) flag;  /* what the condition is about */
+    _Atomic(int) ready; /* the victim is where the survivor wants it */
+    _Atomic(int) done;  /* it came to its end */
 } world;
 
 static uint64_t target;
@@ -54,11 +54,11 @@ static void immortal(void)
 }
 
 /* Until it is true, but not for long: the victim may have died on its way there. */
-#define SOON(condition)                                     \
-    do {                                                    \
-        for (int i = 0; i < 100 && !(condition); i++) {     \
-            t_nap(0.0005);                                  \
-        }                                                   \
+#define SOON(condition)                                 \
+    do {                                                \
+        for (int i = 0; i < 100 && !(condition); i++) { \
+            t_nap(0.0005);                              \
+        }                                               \
     } while (0)
 
 static void nothing(void)
@@ -66,7 +66,8 @@ static void nothing(void)
 }
 
 /* For each point: `before`, then the victim in a process of its own beside `during`, then `after`. */
-static void at_every_point(void (*before)(void), void (*victim)(void *), void (*during)(void), void (*after)(void))
+static void at_every_point(void (*before)(void), void (*victim)(void *), void (*during)(void),
+                           void (*after)(void))
 {
     int status = -SIGKILL;
     for (target = 0; status != 0; target++) {
