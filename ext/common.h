@@ -71,6 +71,7 @@
     X(CANCEL_TYPE)                                                            \
     X(OWNER_DIED)      /* manyhands.errors.OwnerDiedError */                  \
     X(SEGMENT_ERROR)   /* manyhands.errors.SegmentError */                    \
+    X(POISON)          /* manyhands.errors.PoisonError */                     \
     X(THREAD_EXIT)     /* manyhands.errors.ThreadExit */                      \
     X(CANCELLED)       /* manyhands.errors.Cancelled */                       \
     X(BROKEN_BARRIER)  /* threading.BrokenBarrierError; bound */              \

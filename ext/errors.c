@@ -20,6 +20,7 @@ int ext_errors_ready(PyObject *module, ext_state *state)
         return -1;
     }
     int rc = take(state, EXT_OWNER_DIED, errors, "OwnerDiedError") < 0 ||
+             take(state, EXT_POISON, errors, "PoisonError") < 0 ||
              take(state, EXT_SEGMENT_ERROR, errors, "SegmentError") < 0 ||
              take(state, EXT_THREAD_EXIT, errors, "ThreadExit") < 0 ||
              take(state, EXT_CANCELLED, errors, "Cancelled") < 0;

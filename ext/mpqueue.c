@@ -272,7 +272,9 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
     }
     size_t done = 0;
     int rc = queue_take((PyObject *) self, self->channel, message, (size_t) most, &done, until);
-    PyObject *list = rc < 0 ? NULL : unpack_batch(state, self->shared, message, done);
+    PyObject *list = rc < 0                   ? NULL
+                     : message->given_up != 0 ? queue_given_up((PyObject *) self, message, 1)
+                                              : unpack_batch(state, self->shared, message, done);
     queue_give_back(self->shared, message);
     if (rc == -ETIMEDOUT) {
         return ext_raise((PyObject *) self, EXT_EMPTY, NULL);
@@ -334,10 +336,11 @@ static int settle(queue_object *self, mh_channel *channel)
 }
 
 /* A new channel, to take over. */
-static mh_channel *create(Py_ssize_t maxsize, int redeliver)
+static mh_channel *create(Py_ssize_t maxsize, int redeliver, uint32_t deliveries)
 {
     mh_channel_options options = {.max_items = (uint64_t) maxsize,
-                                  .flags = redeliver ? MH_CHANNEL_REDELIVER : 0};
+                                  .flags = redeliver ? MH_CHANNEL_REDELIVER : 0,
+                                  .deliveries = deliveries};
     mh_channel *channel;
     int rc = mh_channel_create(&options, &channel);
     if (rc < 0) {
@@ -527,6 +530,22 @@ static PyObject *queue_join(queue_object *self, PyObject *const *args, Py_ssize_
     return rc < 0 && rc != -ETIMEDOUT ? raise_code(self, rc) : PyBool_FromLong(rc == 0);
 }
 
+static PyObject *queue_load(PyObject *type, PyObject *args)
+{
+    Py_buffer data;
+    unsigned tag;
+    ext_state *state = ext_state_of((PyTypeObject *) type);
+    if (state == NULL || !PyArg_ParseTuple(args, "y*I:_load", &data, &tag)) {
+        return NULL;
+    }
+    PyObject *value = message_unpack(state, data.buf, (size_t) data.len, tag);
+    PyBuffer_Release(&data);
+    if (value == NULL && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_ValueError, "the producer was killed inside put(): there is no object");
+    }
+    return value;
+}
+
 static PyObject *queue_unfinished(queue_object *self, PyObject *Py_UNUSED(ignored))
 {
     return self->channel == NULL ? PyLong_FromLong(0)
@@ -542,14 +561,21 @@ static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
     }
     Py_ssize_t maxsize = given[0] == NULL ? 0 : PyLong_AsSsize_t(given[0]);
     int redeliver = given[1] == NULL ? 0 : PyObject_IsTrue(given[1]);
-    if (maxsize < 0 || redeliver < 0 || self->channel != NULL) {
+    unsigned long deliveries = 0; /* redeliver=True: without an end */
+    if (redeliver > 0 && !PyBool_Check(given[1])) {
+        deliveries = PyLong_AsUnsignedLong(given[1]);
+        if (!PyErr_Occurred() && deliveries > UINT32_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "redeliver is True, or a number of deliveries");
+        }
+    }
+    if (PyErr_Occurred() || maxsize < 0 || redeliver < 0 || self->channel != NULL) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError,
                             self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
         }
         return -1;
     }
-    mh_channel *channel = create(maxsize, redeliver);
+    mh_channel *channel = create(maxsize, redeliver, (uint32_t) deliveries);
     if (channel == NULL || settle(self, channel) < 0) {
         return -1;
     }
@@ -615,6 +641,8 @@ static PyMethodDef queue_methods[] = {
     EXT_METHOD("_join", queue_join, EXT_FASTCALL,
                "_join($self, /, timeout=None, *, cancel=None)\n--\n\n"
                "Wait until all that was put is done; whether it is."),
+    EXT_METHOD("_load", queue_load, METH_VARARGS | METH_CLASS,
+               "_load($type, data, tag, /)\n--\n\nThe object of an item that was given up."),
     EXT_METHOD("_unfinished", queue_unfinished, METH_NOARGS,
                "_unfinished($self, /)\n--\n\nHow many objects were put and are not done."),
     EXT_METHOD("_handle", queue_handle, METH_NOARGS, "_handle($self, /)\n--\n\n(fd, bell, name, maxsize)"),

@@ -32,6 +32,9 @@ typedef PyObject *(*queue_opener)(ext_state *state, const char *data, size_t siz
 int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ext_until until,
                    PyObject **value);
 
+/* Raise PoisonError for a message that was given up; `batch`: it was taken as the only one of several. NULL. */
+PyObject *queue_given_up(PyObject *self, const mh_message *message, int batch);
+
 mh_message *queue_borrow(queue_shared *shared); /* NULL with MemoryError */
 void queue_give_back(queue_shared *shared, mh_message *message);
 

@@ -119,6 +119,26 @@ int queue_take(PyObject *self, mh_channel *channel, mh_message *message, size_t 
     return rc == -ETIMEDOUT && until.at != MH_AT_ONCE ? ext_wait(self, wait_get, &args, until) : rc;
 }
 
+PyObject *queue_given_up(PyObject *self, const mh_message *message, int batch)
+{
+    const char *data = message->data;
+    uint32_t size = (uint32_t) message->size, tag = message->tag;
+    if (batch) {
+        memcpy(&size, data, 4);
+        memcpy(&tag, data + 4, 4);
+        data += 8;
+    }
+    PyObject *type = ext_ref(self, EXT_POISON);
+    PyObject *error =
+        type == NULL ? NULL
+                     : PyObject_CallFunction(type, "Iy#I", message->given_up, data, (Py_ssize_t) size, tag);
+    if (error != NULL) {
+        PyErr_SetObject(type, error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
 int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ext_until until,
                    PyObject **value)
 {
@@ -131,6 +151,10 @@ int queue_take_one(PyObject *self, queue_shared *shared, queue_opener opener, ex
     }
     for (;;) {
         rc = queue_take(self, shared->channel, message, 0, NULL, until);
+        if (rc >= 0 && message->given_up != 0) {
+            (void) queue_given_up(self, message, 0);
+            break;
+        }
         *value = rc < 0
                      ? NULL
                      : opener(state, message->data, message->size, message_tag(message->tag, shared->takes));

@@ -98,7 +98,8 @@ int mh_channel_create(const mh_channel_options *options, mh_channel **channel)
     int rc;
 
     if (options->flags & ~(MH_PRIVATE | MH_CHANNEL_BLOCK | MH_CHANNEL_REDELIVER) ||
-        (options->flags & MH_PRIVATE && options->flags & MH_CHANNEL_REDELIVER)) {
+        (options->flags & MH_PRIVATE && options->flags & MH_CHANNEL_REDELIVER) ||
+        (options->deliveries != 0 && !(options->flags & MH_CHANNEL_REDELIVER))) {
         return -EINVAL;
     }
     ch = new_channel();
@@ -106,6 +107,9 @@ int mh_channel_create(const mh_channel_options *options, mh_channel **channel)
         return -ENOMEM;
     }
     rc = create(ch, options);
+    if (rc == 0) { /* nobody else has it yet */
+        ch->view.deliveries = ch->view.ring->deliveries = options->deliveries;
+    }
     if (rc == 0 && !(options->flags & MH_PRIVATE)) { /* a private channel makes its bell when asked for it */
         int fd = mh_os_eventfd();
         rc = fd < 0 ? fd : 0;

@@ -94,6 +94,19 @@ static int look_at(struct mh__view *view, uint64_t cursor, struct mh__record *re
     return rc;
 }
 
+/* How many processes died with the record in hand: the other half of the unit. */
+static MH_ATOMIC(uint32_t) *deaths_of(lease_word *lease)
+{
+    return (MH_ATOMIC(uint32_t) *) (void *) (lease + 1);
+}
+
+/* 0, or so many died with it, and that is enough. */
+static uint32_t is_given_up(const struct mh__view *view, lease_word *lease)
+{
+    uint32_t deaths = mh_load_rlx(deaths_of(lease));
+    return view->deliveries != 0 && deaths >= view->deliveries ? deaths : 0;
+}
+
 /* What is to be done with a record before the head; nonzero: stop. */
 typedef int visit(struct mh__view *view, uint64_t cursor, lease_word *lease, void *arg);
 
@@ -199,6 +212,15 @@ static void grant(struct mh__view *view, struct round *round, uint64_t cursor,
     }
 }
 
+/* It is copied out, and nobody gets it again. One that came back: it lies before the head. */
+static void give_up(struct mh__view *view, lease_word *lease)
+{
+    mh_store_rel(lease, DONE);
+    MH__TRACE("lease.given_up");
+    mh_store_rel(&view->ring->returned, mh_load_rlx(&view->ring->returned) - 1);
+    MH__TRACE("lease.given_up.uncounted");
+}
+
 /* Into the message, behind `size` bytes of a batch. */
 static size_t copy(const struct mh__view *view, uint64_t cursor, const struct mh__record *record,
                    mh_message *message, size_t size, int batch)
@@ -231,7 +253,12 @@ int mh__lease_take(struct mh__view *view, mh_message *message, size_t most, size
     int rc = 0;
 
     *done = 0;
+    message->given_up = 0;
     while (rc == 0 && *done < limit && (rc = next(view, &round, &cursor, &record, &lease)) == 0) {
+        uint32_t deaths = cursor == round.fresh ? 0 : is_given_up(view, lease);
+        if (deaths != 0 && *done != 0) {
+            break; /* it comes alone */
+        }
         size_t wants = most ? mh__packed(record.size - MH__UNIT) : record.size - MH__UNIT;
         if (!message->data || wants > message->room - size) {
             *need = most && wants < BATCH_START ? BATCH_START : wants;
@@ -241,8 +268,13 @@ int mh__lease_take(struct mh__view *view, mh_message *message, size_t most, size
         }
         if (rc == 0) {
             size += copy(view, cursor, &record, message, size, most != 0);
-            grant(view, &round, cursor, &record, lease);
             ++*done;
+            if (deaths != 0) {
+                give_up(view, lease);
+                message->given_up = deaths;
+                break;
+            }
+            grant(view, &round, cursor, &record, lease);
         }
     }
     if (*done == 0) {
@@ -361,6 +393,8 @@ static int take_from_dead(struct mh__view *view, uint64_t cursor, lease_word *le
         mh_store_rel(lease, DONE);
         return 0;
     }
+    mh_store_rlx(deaths_of(lease), mh_load_rlx(deaths_of(lease)) + 1);
+    MH__TRACE("lease.died");
     mh_store_rel(lease, WAITS);
     MH__TRACE("lease.returned");
     mh_store_rel(&ring->returned, mh_load_rlx(&ring->returned) + 1);

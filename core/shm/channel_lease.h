@@ -1,7 +1,7 @@
 /* core/shm/channel_lease.h - at least once: what a consumer took stays in the ring, leased to it, until it says that it
  * is done, and is handed out again should it die before.
  *
- * A record of kind LEASED has one unit between its header and the message: whose it is.
+ * A record of kind LEASED has one unit between its header and the message: whose it is, and how many died with it.
  *
  *   0        WAITS   nobody's: behind the head it is new; before it, it came back
  *   who      LEASED  the process that has it in hand (mh_os_self())
@@ -17,8 +17,11 @@
  *                  the record is behind the head, and the next one writes over it.
  *   take, returned WAITS -> LEASED (the commit), then `returned` - 1.
  *   done           LEASED -> DONE (the commit), then reclaim moves past what is done.
- *   give back      LEASED by a dead process -> WAITS (the commit), then `returned` + 1. Done by whoever looks: consumers
- *                  that find nothing, or that looked 50 ms ago for the last time, and those who join.
+ *   give back      its deaths + 1, LEASED by a dead process -> WAITS (the commit), then `returned` + 1. Done by whoever
+ *                  looks: consumers that find nothing, or that looked 50 ms ago for the last time, and those who join.
+ *                  Killed before the commit: that death counts twice, and the message is given up one earlier.
+ *   give up        of one that came back as often as the ring allows: WAITS -> DONE (the commit), then `returned` - 1.
+ *                  Its taker is told, and nobody else; not even he, if he is killed at that moment.
  *   drop           all that waits -> DONE, then the head; `closed` says so before, so a repairer goes on with it.
  *
  * Repair: `returned` is counted anew, reclaim moves as far as it may. So a message is in the ring, in somebody's hands or

@@ -64,6 +64,7 @@ int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *b
     view->most = ring->most;
     view->limit = ring->limit;
     view->keep = ring->keep;
+    view->deliveries = ring->deliveries;
     view->flags = ring->flags & MH_PRIVATE;
     view->bell_in = view->bell_out = -1;
     if (!is_power_of_two(view->most) || view->most > room / MH__UNIT || view->limit == 0 ||

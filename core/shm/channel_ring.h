@@ -91,6 +91,7 @@ struct mh__ring {
     MH_ATOMIC(uint64_t) reader;     /* who is inside a message of several records; 0: nobody */
     MH_ATOMIC(uint64_t) reader_end; /* and through which of its ends */
     MH_ATOMIC(uint32_t) returned;   /* leases: records before the head that wait again */
+    uint32_t deliveries;            /* leases: a record that so many died with is given up; 0: never */
 
     alignas(64) MH_ATOMIC(uint64_t) lost; /* messages taken by consumers that died in the take */
     MH_ATOMIC(uint64_t) lost_next;
@@ -113,7 +114,7 @@ struct mh__view {
     struct mh__ring *ring;
     unsigned char *bytes;
     uint64_t max_items;
-    uint32_t most, limit, keep;
+    uint32_t most, limit, keep, deliveries;
     unsigned flags;             /* MH_PRIVATE or 0 */
     mh_segment *segment;        /* NULL: memory of this process alone */
     size_t offset;              /* of `bytes` in the segment */

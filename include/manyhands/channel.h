@@ -39,6 +39,8 @@ typedef struct mh_channel_options {
     uint64_t
         max_bytes; /* of the ring, 16 to 31 more than the message for each; 0: a quarter of the free memory */
     unsigned flags; /* MH_PRIVATE: threads of one process; MH_CHANNEL_BLOCK; MH_CHANNEL_REDELIVER */
+    uint32_t
+        deliveries; /* MH_CHANNEL_REDELIVER: once so many consumers died with it a message is given up; 0: never */
 } mh_channel_options;
 
 typedef struct mh_part { /* a message is put together from parts */
@@ -51,12 +53,14 @@ typedef struct mh_message { /* a received message; all-zero to begin with, reuse
     size_t size;
     size_t room;  /* bytes allocated at data */
     uint32_t tag; /* the user's, given to put */
+    uint32_t
+        given_up; /* 0; or so many consumers died with it, and it comes no more: it is done, this is the last of it */
 } mh_message;
 
 /* A new channel. Where max_items is set, or with MH_CHANNEL_BLOCK, it is bounded: a put that finds no room
  * waits. Else a put that finds the bytes used up fails with -ENOMEM. The address space is reserved (4 GiB
- * where max_bytes is 0, halved until the system agrees), the memory is not. 0, -EINVAL (unknown flags, or
- * MH_PRIVATE with MH_CHANNEL_REDELIVER), -ENOMEM, -EMFILE.
+ * where max_bytes is 0, halved until the system agrees), the memory is not. 0, -EINVAL (unknown flags,
+ * MH_PRIVATE with MH_CHANNEL_REDELIVER, deliveries without it), -ENOMEM, -EMFILE.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: view, segment,
  * eventfd | death: the memory goes with the last process that has it */
 MH_API int mh_channel_create(const mh_channel_options *options, mh_channel **channel);

@@ -16,6 +16,7 @@ __all__ = [
     "DeadlockWarning",
     "Error",
     "OwnerDiedError",
+    "PoisonError",
     "RemoteError",
     "SegmentError",
     "ThreadExit",
@@ -65,6 +66,33 @@ class DeadlockError(Error, RuntimeError):
 
 class DeadlockWarning(RuntimeWarning):
     """Threads wait for each other's locks, in a ring (``MANYHANDS_DEADLOCK=warn``)."""
+
+
+class PoisonError(Error):
+    """So many consumers died while they had this item of a ``JoinableQueue(redeliver=N)`` that it comes no more.
+
+    Raised by `get`, once, in the place of the item, which counts as done. It was not unpickled: that may be what kills.
+    """
+
+    def __init__(self, deaths: int, data: bytes, tag: int) -> None:
+        super().__init__(deaths, data, tag)
+        self.deaths, self.data, self.tag = deaths, data, tag
+
+    def load(self) -> Any:
+        """The item."""
+        from manyhands._impl import core
+
+        return core.MessageQueue._load(self.data, self.tag)
+
+    def __str__(self) -> str:
+        dead = (
+            f"{self.deaths} consumers died while they had this item"
+            if self.deaths != 1
+            else "a consumer died with it"
+        )
+        return (
+            f"{dead}; it is given up, and counts as done. load() of this exception gives it, where you dare"
+        )
 
 
 class SegmentError(Error, ValueError):

@@ -11,7 +11,7 @@
 static mh_channel *make(uint64_t max_items, uint64_t max_bytes, unsigned flags)
 {
     mh_channel *ch = NULL;
-    mh_channel_options options = {max_items, max_bytes, flags};
+    mh_channel_options options = {.max_items = max_items, .max_bytes = max_bytes, .flags = flags};
     CHECK_EQ(mh_channel_create(&options, &ch), 0);
     return ch;
 }
@@ -80,7 +80,7 @@ TEST(unfinished_are_counted)
 TEST(threads_have_no_leases)
 {
     mh_channel *ch = NULL;
-    mh_channel_options options = {0, 0, MH_PRIVATE | MH_CHANNEL_REDELIVER};
+    mh_channel_options options = {.flags = MH_PRIVATE | MH_CHANNEL_REDELIVER};
     CHECK_EQ(mh_channel_create(&options, &ch), -EINVAL);
 }
 

@@ -76,7 +76,7 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0, *, redeliver: bool = False) -> Any:
+    def JoinableQueue(self, maxsize: int = 0, *, redeliver: bool | int = False) -> Any:
         """A queue that counts unfinished tasks; `redeliver`: what a dead consumer had in hand comes again."""
         from manyhands.multiprocessing.queues import JoinableQueue
 

@@ -256,10 +256,17 @@ class JoinableQueue(Queue):
     ``redeliver=True``: what a process took and was not done with when it died is put before the others again, so that
     each item is worked on at least once. `task_done()` is then for the item that the caller has had longest, and must
     come from the process that took it. Large buffers are copied into the queue, since a second consumer may need them.
+
+    ``redeliver=3``: an item that three consumers died with is not handed out again. `get` raises
+    `manyhands.PoisonError` in its place, once, and it counts as done.
     """
 
-    def __init__(self, maxsize: int = 0, *, redeliver: bool = False, ctx: Any = None) -> None:
-        self._redeliver = bool(redeliver)
+    _redeliver: bool | int
+
+    def __init__(self, maxsize: int = 0, *, redeliver: bool | int = False, ctx: Any = None) -> None:
+        if redeliver < 0:
+            raise ValueError("redeliver is True, or after how many deliveries an item is given up")
+        self._redeliver = redeliver
         super().__init__(maxsize, ctx=ctx)
 
     @staticmethod

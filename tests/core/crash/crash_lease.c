@@ -27,9 +27,13 @@ struct scene {
 };
 
 /* Points at which somebody was killed, or which a survivor passed; a scenario names those that it must come to. */
-static const char *const points[] = {"lease.granted",  "lease.uncounted", "lease.done",       "lease.advance",
-                                     "lease.returned", "lease.counted",   "lease.recounted",  "lease.thrown",
-                                     "lease.drop",     "done.counted",    "ring.drop.counted"};
+static const char *const points[] = {"lease.granted",     "lease.uncounted",
+                                     "lease.done",        "lease.advance",
+                                     "lease.returned",    "lease.counted",
+                                     "lease.recounted",   "lease.thrown",
+                                     "lease.drop",        "done.counted",
+                                     "ring.drop.counted", "lease.died",
+                                     "lease.given_up",    "lease.given_up.uncounted"};
 static uint32_t *came_to; /* shared: one bit for each */
 
 static uint32_t bit_of(const char *name)
@@ -344,4 +348,81 @@ TEST_LIMIT(what_a_close_throws_away_is_counted_once, 60)
     struct scene scene = {.most = 0};
     kill_everywhere(&scene, close_now, two_are_taken, after_a_close, 0);
     CHECK(passed("ring.drop.counted"));
+}
+
+/* ---- a limit of deliveries ------------------------------------------------------------------------------------------- */
+
+static void die_with_one(void *arg)
+{
+    struct scene *scene = arg;
+    uint32_t number;
+
+    CHECK_EQ(take(scene->ch, 0, &number), 1);
+    CHECK_EQ(number, 0);
+    (void) kill(getpid(), SIGKILL);
+}
+
+/* All that is left; the first may be the one that is given up. How often it was. */
+static int take_rest(struct scene *scene)
+{
+    mh_message message = {0};
+    int given_up = 0;
+
+    while (mh_channel_get(scene->ch, &message, MH_AT_ONCE, NULL) == 0) {
+        uint32_t number;
+        memcpy(&number, message.data, sizeof number);
+        CHECK(number < 3 && (number == 0) == (message.given_up != 0));
+        if (number == 0) {
+            CHECK(message.given_up >= 2);
+            given_up++;
+            scene->shared->done[0]++;
+            continue; /* it is done */
+        }
+        scene->shared->worked[number]++;
+        CHECK_EQ(mh_channel_task_done(scene->ch), 0);
+        scene->shared->done[number]++;
+    }
+    mh_message_fini(&message);
+    return given_up;
+}
+
+static void rest_and_die(void *arg)
+{
+    struct scene *scene = arg;
+
+    die_at(scene->die_at);
+    (void) take_rest(scene);
+    die_at(0);
+}
+
+TEST_LIMIT(given_up_at_every_point, 120)
+{
+    struct scene scene = {.die_at = 0};
+    const mh_channel_options options = {.flags = MH_CHANNEL_REDELIVER, .deliveries = 2};
+    int status = -SIGKILL;
+
+    came_to = t_shared(sizeof *came_to);
+    while (status != 0) {
+        scene.die_at++;
+        scene.shared = t_shared(sizeof *scene.shared);
+        CHECK_EQ(mh_channel_create(&options, &scene.ch), 0);
+        for (uint32_t i = 0; i < 3; i++) {
+            CHECK_EQ(mh_channel_put(scene.ch, &(mh_part){&i, sizeof i}, 1, 0, MH_AT_ONCE, NULL), 0);
+        }
+        for (int i = 0; i < 2; i++) {
+            CHECK_EQ(t_wait(t_fork(die_with_one, &scene), 20), -SIGKILL);
+        }
+        status = t_wait(t_fork(rest_and_die, &scene), 20);
+        CHECK(status == 0 || status == -SIGKILL);
+        CHECK_EQ(mh_channel_valid(scene.ch), 0);
+        (void) take_rest(&scene);
+        CHECK(scene.shared->done[0] <= 1 && (status != 0 || scene.shared->done[0] == 1));
+        for (uint32_t i = 1; i < 3; i++) { /* a death between the work and its end brings it again */
+            CHECK(scene.shared->worked[i] >= 1 && scene.shared->worked[i] <= 2);
+        }
+        CHECK_EQ(mh_channel_join(scene.ch, mh_in_ms(5000), NULL), 0);
+        CHECK_EQ(mh_channel_unfinished(scene.ch), 0);
+        mh_channel_destroy(scene.ch);
+    }
+    CHECK(passed("lease.died") && passed("lease.given_up") && passed("lease.given_up.uncounted"));
 }

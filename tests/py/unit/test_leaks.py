@@ -678,6 +678,12 @@ def message_queue() -> None:
     other.close()
 
 
+@row("MessageQueue: _load")
+def message_load() -> None:
+    failing(core.MessageQueue._load, b"", 0)
+    failing(core.MessageQueue._load, MARK, 0)
+
+
 @row("_unlink")
 @row("MessageQueue: _create_named _open_named")
 @row("NamedSegment: __new__ make publish find")

@@ -1,6 +1,7 @@
 """JoinableQueue: what is counted, and what a dead consumer had in hand comes again (`redeliver=True`)."""
 
 import os
+import pickle
 import queue as std_queue
 import random
 import signal
@@ -17,7 +18,7 @@ if not manyhands.compiled():
 
 from manyhands import CancelToken
 from manyhands import multiprocessing as mp
-from manyhands.errors import Cancelled
+from manyhands.errors import Cancelled, PoisonError
 from manyhands.multiprocessing import queues
 from manyhands.queue import ShutDown
 
@@ -280,3 +281,72 @@ def test_a_joinable_queue_with_a_feeder(fork):
     queue.join()
     queue.close()
     queue.join_thread()
+
+
+# ---- a limit of deliveries
+
+
+def die_with_one(context, queue):
+    """A consumer takes one item and is killed with it; the item."""
+    said = context.SimpleQueue()
+    process = context.Process(target=helpers.take_and_hold, args=(queue, said, 1, 0))
+    process.start()
+    (item,) = said.get()
+    kill(process)
+    return item
+
+
+def test_an_item_that_kills_its_consumers_is_given_up(context):
+    queue = context.JoinableQueue(redeliver=2)
+    queue.put_many([{"poison": 1}, "fine"])
+    for _ in range(2):
+        assert die_with_one(context, queue) == {"poison": 1}
+    with pytest.raises(PoisonError, match="2 consumers died while they had this item") as caught:
+        queue.get(timeout=30)
+    assert caught.value.deaths == 2 and caught.value.load() == {"poison": 1}
+    assert pickle.loads(pickle.dumps(caught.value)).load() == {"poison": 1}
+    assert queue.get(timeout=30) == "fine" and queue.empty() and not joins(queue)
+    queue.task_done()
+    queue.join()
+    with pytest.raises(ValueError, match="too many times"):
+        queue.task_done()
+
+
+def test_get_many_meets_it_alone(fork):
+    queue = fork.JoinableQueue(redeliver=1)
+    queue.put_many(range(4))
+    assert die_with_one(fork, queue) == 0
+    with pytest.raises(PoisonError, match="a consumer died with it") as caught:
+        queue.get_many(10, timeout=30)
+    assert caught.value.load() == 0
+    assert queue.get_many(10) == [1, 2, 3]
+    for _ in range(3):
+        queue.task_done()
+    queue.join()
+
+
+def test_those_who_join_are_told(fork):
+    queue = fork.JoinableQueue(redeliver=1)
+    queue.put("poison")
+    die_with_one(fork, queue)
+    done = []
+    joiner = threading.Thread(target=lambda: (queue.join(), done.append(True)))
+    joiner.start()
+    with pytest.raises(PoisonError):
+        queue.get(timeout=30)
+    joiner.join(30)
+    assert done == [True]
+
+
+def test_without_a_limit_it_comes_for_ever(fork):
+    queue = fork.JoinableQueue(redeliver=True)
+    queue.put("again")
+    for _ in range(4):
+        assert die_with_one(fork, queue) == "again"
+    assert queue.get(timeout=30) == "again"
+
+
+@pytest.mark.parametrize("limit", [-1, 2**32])
+def test_limits_that_are_none(fork, limit):
+    with pytest.raises((ValueError, OverflowError)):
+        fork.JoinableQueue(redeliver=limit)
