@@ -101,7 +101,7 @@ class Queue(_Base):  # type: ignore[misc]
 
     _fed = False
     _fed_as: Any = None
-    _redeliver = False
+    _redeliver: bool | int = False
     _ignore_epipe = False  # of programs written for the standard library's, which set it
     _ends: tuple[Any, Any] | None = None
     _rlock: Any
@@ -260,8 +260,6 @@ class JoinableQueue(Queue):
     ``redeliver=3``: an item that three consumers died with is not handed out again. `get` raises
     `manyhands.PoisonError` in its place, once, and it counts as done.
     """
-
-    _redeliver: bool | int
 
     def __init__(self, maxsize: int = 0, *, redeliver: bool | int = False, ctx: Any = None) -> None:
         if redeliver < 0:
