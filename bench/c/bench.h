@@ -9,6 +9,8 @@
 void must(int held, const char *what);
 double per_operation(mh_deadline begin, int count);
 void reap(pid_t child);
+/* For a row that is about two cores: this side's core. Else nothing. */
+void take_core(int side);
 
 /* peers.c: nanoseconds per operation, ours and theirs */
 double rwlock_read_ours(int count);
@@ -23,6 +25,48 @@ double stream_channel_8(int count);
 double stream_mq_8(int count);
 double stream_channel_1k(int count);
 double stream_mq_1k(int count);
+
+/* crowd.c */
+double lock_counted(int count);
+double lock_mtx(int count);
+double lock_pair_ours(int count);
+double lock_pair_mtx(int count);
+double lock_crowd_ours(int count);
+double lock_crowd_posix(int count);
+double lock_all_ours(int count);
+double lock_all_posix(int count);
+double sem_all_ours(int count);
+double sem_all_posix(int count);
+double rwlock_all_ours(int count);
+double rwlock_all_posix(int count);
+#ifdef HAVE_NSYNC
+double lock_nsync(int count);
+double read_nsync(int count);
+double lock_pair_nsync(int count);
+#else
+#define lock_nsync NULL
+#define read_nsync NULL
+#define lock_pair_nsync NULL
+#endif
+
+/* rings.c */
+double belt_ours(int count);
+#ifdef HAVE_GLIB
+double belt_glib(int count);
+#else
+#define belt_glib NULL
+#endif
+#ifdef HAVE_CK
+double belt_ck(int count);
+#else
+#define belt_ck NULL
+#endif
+double channel_8(int count);
+double pipe_8(int count);
+double channel_64k(int count);
+double pipe_64k(int count);
+double channel_1m(int count);
+double pipe_1m(int count);
 
 /* pools.c */
 double pool_ours(int count);

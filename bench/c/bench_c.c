@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,7 @@ static void *side_run(void *argument)
 {
     struct side *side = argument;
     struct pair *pair = side->pair;
+    take_core(side->number);
     pthread_barrier_wait(&pair->start);
     mh_deadline begin = mh_now();
     must(pair->work(pair, side->number, pair->count) == 0, "a worker failed");
@@ -356,6 +358,7 @@ static double round_trip(int ours, int count)
     pid_t child = fork();
     must(child >= 0, "fork");
     mh_deadline begin = 0;
+    take_core(child == 0);
     for (int i = 0; i <= count; i++) {
         if (i == 1) {
             begin = mh_now();
@@ -397,6 +400,45 @@ static double channel_round_trip(int count)
 static double pipe_round_trip(int count)
 {
     return round_trip(0, count);
+}
+
+/* ---- which cores ---- */
+
+static cpu_set_t allowed; /* when the row began */
+static int cores_apart;
+
+static int nth_core(int n)
+{
+    for (int core = 0; core < CPU_SETSIZE; core++) {
+        if (CPU_ISSET(core, &allowed) && n-- == 0) {
+            return core;
+        }
+    }
+    return -1;
+}
+
+static void stay_on(int core)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    must(core >= 0 && sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
+}
+
+void take_core(int side)
+{
+    if (cores_apart) {
+        stay_on(nth_core(side));
+    }
+}
+
+static void arrange_cores(int cores)
+{
+    must(sched_getaffinity(0, sizeof allowed, &allowed) == 0, "sched_getaffinity");
+    cores_apart = cores == 2;
+    if (cores == 1) {
+        stay_on(nth_core(CPU_COUNT(&allowed) - 1));
+    }
 }
 
 /* ---- begin and end of a thread, of a process ---- */
@@ -470,24 +512,46 @@ static const struct row {
     const char *name, *peer;
     double (*ours)(int count), (*theirs)(int count); /* theirs NULL: the peer was not there at the build */
     int count;                                       /* operations in a sample */
+    int cores; /* 1: all on one core; 2: each side on its own; 0: as it comes */
 } rows[] = {
-    {"c/lock", "pthread_mutex", lock_private, mutex_private, 200000},
-    {"c/lock-shared", "pthread_mutex robust, process-shared", lock_shared, mutex_robust, 200000},
-    {"c/lock-contended", "pthread_mutex", lock_fight, mutex_fight, 1000000},
-    {"c/sem", "sem_t", sem_ours, sem_posix, 200000},
-    {"c/sem-pingpong", "sem_t", sem_pingpong, sem_pingpong_posix, 1000},
-    {"c/channel", "pipe", channel_stream, pipe_stream, 20000},
-    {"c/rwlock-read", "pthread_rwlock", rwlock_read_ours, rwlock_read_posix, 200000},
-    {"c/rwlock-write", "pthread_rwlock", rwlock_write_ours, rwlock_write_posix, 200000},
-    {"c/cond-pingpong", "pthread_cond", cond_ours, cond_posix, 1000},
-    {"c/barrier", "pthread_barrier", barrier_ours, barrier_posix, 1000},
-    {"c/channel-8", "POSIX message queue", stream_channel_8, stream_mq_8, 20000},
-    {"c/channel-1k", "POSIX message queue", stream_channel_1k, stream_mq_1k, 20000},
-    {"c/pool-task", "GThreadPool", pool_ours, pool_glib, 50000},
-    {"c/parallel-for", "a thread for one half", loop_ours, loop_posix, 1000000},
-    {"c/channel-pingpong", "two pipes", channel_round_trip, pipe_round_trip, 1000},
-    {"c/thread-start-join", "pthread_create", thread_ours, thread_posix, 100},
-    {"c/process-start-join", "fork", process_ours, process_posix, 10},
+    {"c/lock", "pthread_mutex", lock_private, mutex_private, 200000, 0},
+    {"c/lock-mtx", "C11 mtx_t", lock_counted, lock_mtx, 200000, 0},
+    {"c/lock-nsync", "nsync_mu", lock_counted, lock_nsync, 200000, 0},
+    {"c/lock-shared", "pthread_mutex robust, process-shared", lock_shared, mutex_robust, 200000, 0},
+    {"c/lock-contended", "pthread_mutex", lock_fight, mutex_fight, 1000000, 0},
+    {"c/lock-contended-mtx", "C11 mtx_t", lock_pair_ours, lock_pair_mtx, 1000000, 0},
+    {"c/lock-contended-nsync", "nsync_mu", lock_pair_ours, lock_pair_nsync, 1000000, 0},
+    {"c/lock-contended-all", "pthread_mutex", lock_all_ours, lock_all_posix, 1000000, 0},
+    {"c/lock-crowd", "pthread_mutex", lock_crowd_ours, lock_crowd_posix, 1000000, 0},
+    {"c/sem", "sem_t", sem_ours, sem_posix, 200000, 0},
+    {"c/sem-contended", "sem_t", sem_all_ours, sem_all_posix, 200000, 0},
+    {"c/sem-pingpong", "sem_t", sem_pingpong, sem_pingpong_posix, 1000, 0},
+    {"c/sem-pingpong-1core", "sem_t", sem_pingpong, sem_pingpong_posix, 1000, 1},
+    {"c/sem-pingpong-2cores", "sem_t", sem_pingpong, sem_pingpong_posix, 1000, 2},
+    {"c/rwlock-read", "pthread_rwlock", rwlock_read_ours, rwlock_read_posix, 200000, 0},
+    {"c/rwlock-read-nsync", "nsync_mu", rwlock_read_ours, read_nsync, 200000, 0},
+    {"c/rwlock-write", "pthread_rwlock", rwlock_write_ours, rwlock_write_posix, 200000, 0},
+    {"c/rwlock-contended", "pthread_rwlock", rwlock_all_ours, rwlock_all_posix, 200000, 0},
+    {"c/cond-pingpong", "pthread_cond", cond_ours, cond_posix, 1000, 0},
+    {"c/cond-pingpong-1core", "pthread_cond", cond_ours, cond_posix, 1000, 1},
+    {"c/cond-pingpong-2cores", "pthread_cond", cond_ours, cond_posix, 1000, 2},
+    {"c/barrier", "pthread_barrier", barrier_ours, barrier_posix, 1000, 0},
+    {"c/barrier-2cores", "pthread_barrier", barrier_ours, barrier_posix, 1000, 2},
+    {"c/channel-threads", "GAsyncQueue", belt_ours, belt_glib, 50000, 0},
+    {"c/channel-ring", "Concurrency Kit's ring, which never sleeps", belt_ours, belt_ck, 50000, 0},
+    {"c/channel-8-pipe", "pipe", channel_8, pipe_8, 20000, 0},
+    {"c/channel", "pipe", channel_stream, pipe_stream, 20000, 0},
+    {"c/channel-64k", "pipe", channel_64k, pipe_64k, 1000, 0},
+    {"c/channel-1m", "pipe", channel_1m, pipe_1m, 50, 0},
+    {"c/channel-8", "POSIX message queue", stream_channel_8, stream_mq_8, 20000, 0},
+    {"c/channel-1k", "POSIX message queue", stream_channel_1k, stream_mq_1k, 20000, 0},
+    {"c/channel-pingpong", "two pipes", channel_round_trip, pipe_round_trip, 1000, 0},
+    {"c/channel-pingpong-1core", "two pipes", channel_round_trip, pipe_round_trip, 1000, 1},
+    {"c/channel-pingpong-2cores", "two pipes", channel_round_trip, pipe_round_trip, 1000, 2},
+    {"c/pool-task", "GThreadPool", pool_ours, pool_glib, 50000, 0},
+    {"c/parallel-for", "a thread for one half", loop_ours, loop_posix, 1000000, 0},
+    {"c/thread-start-join", "pthread_create", thread_ours, thread_posix, 100, 0},
+    {"c/process-start-join", "fork", process_ours, process_posix, 10, 0},
 };
 
 static void print_samples(const char *key, const double *samples, int count)
@@ -497,6 +561,22 @@ static void print_samples(const char *key, const double *samples, int count)
         printf("%s%.1f", i > 0 ? ", " : "", samples[i]);
     }
     printf("]");
+}
+
+/* In a process of one thread the C library leaves the atomic instructions out of its mutex. Who needs a lock has two:
+ * an idle one stands by, for both sides. */
+static void *stand_by(void *never)
+{
+    (void) sem_wait(never);
+    return NULL;
+}
+
+static void have_two_threads(void)
+{
+    static sem_t never;
+    pthread_t idle;
+    must(sem_init(&never, 0, 0) == 0, "sem_t");
+    must(pthread_create(&idle, NULL, stand_by, &never) == 0, "thread");
 }
 
 static void run_row(const struct row *row, int rounds)
@@ -521,20 +601,19 @@ static void run_row(const struct row *row, int rounds)
     fflush(stdout);
 }
 
-/* In a process of one thread the C library leaves the atomic instructions out of its mutex. Who needs a lock has two:
- * an idle one stands by, for both sides. */
-static void *stand_by(void *never)
+/* In a process of its own: what it learns about cores, and where it runs, is for this row alone. */
+static void run_apart(const struct row *row, int rounds)
 {
-    (void) sem_wait(never);
-    return NULL;
-}
-
-static void have_two_threads(void)
-{
-    static sem_t never;
-    pthread_t idle;
-    must(sem_init(&never, 0, 0) == 0, "sem_t");
-    must(pthread_create(&idle, NULL, stand_by, &never) == 0, "thread");
+    fflush(stdout);
+    pid_t child = fork();
+    must(child >= 0, "fork");
+    if (child == 0) {
+        arrange_cores(row->cores);
+        have_two_threads();
+        run_row(row, rounds);
+        _exit(0);
+    }
+    reap(child);
 }
 
 static int usage(void)
@@ -561,7 +640,6 @@ int main(int argc, char **argv)
     if (rounds < 1 || rounds > MOST_ROUNDS) {
         return usage();
     }
-    have_two_threads();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (fnmatch(only, rows[i].name, 0) != 0) {
             continue;
@@ -573,7 +651,7 @@ int main(int argc, char **argv)
         } else if (list) {
             printf("%s\t%s\n", rows[i].name, rows[i].peer);
         } else {
-            run_row(&rows[i], rounds);
+            run_apart(&rows[i], rounds);
         }
     }
     if (ran == 0) {

@@ -74,6 +74,7 @@ struct game {
 static void *other_side(void *argument)
 {
     struct game *game = argument;
+    take_core(1);
     must(game->play(game, 1, game->count) == 0, "a player failed");
     return NULL;
 }
@@ -89,6 +90,7 @@ static double run_game(int (*play)(struct game *, int, int), int count)
     pthread_cond_init(&game.posix_cond, NULL);
     pthread_barrier_init(&game.posix_barrier, NULL, 2);
     must(pthread_create(&other, NULL, other_side, &game) == 0, "thread");
+    take_core(0);
     must(game.play(&game, 0, 1) == 0, "a player failed"); /* the other is there now */
     mh_deadline begin = mh_now();
     must(game.play(&game, 0, count - 1) == 0, "a player failed");

@@ -15,8 +15,10 @@
 
 #if defined(__GNUC__)
 #define MH_HIDDEN __attribute__((visibility("hidden")))
+#define MH_APART __attribute__((noinline)) /* of a slow way: its stack frame is not the fast one's */
 #else
 #define MH_HIDDEN
+#define MH_APART
 #endif
 
 /* futex.c. `shared` 0: FUTEX_PRIVATE. deadline: absolute CLOCK_MONOTONIC ns, INT64_MAX: none. The word

@@ -81,7 +81,7 @@ static mh_rw_place *own_place(mh_rwlock *lock, uint64_t me)
 }
 
 /* How deeply this thread reads it: where that stands. NULL: it does not, or nobody knows. */
-static uint32_t *own_depth(struct mh__tls *tls, mh_rwlock *lock)
+MH_APART static uint32_t *own_depth(struct mh__tls *tls, mh_rwlock *lock)
 {
     for (uint32_t i = tls->reads; i-- > 0;) {
         if (tls->read[i].lock == lock && tls->read[i].id == mh_load_rlx(&lock->used)) {
@@ -277,18 +277,23 @@ static int told(mh_rwlock *lock)
     return mh_load_rlx(&lock->died) ? MH_OWNER_DIED : 0; /* ordered by the word */
 }
 
+MH_APART static void note_slowly(struct mh__tls *tls, mh_rwlock *lock)
+{
+    batch none;
+    none.count = 0;
+    enter(lock);
+    note(tls, lock);
+    leave_and_wake(lock, &none);
+}
+
 /* The share was counted. */
 static int begin_to_read(mh_rwlock *lock)
 {
     struct mh__tls *tls = mh__tls();
-    batch none;
-    none.count = 0;
     if (tls->reads < MH__READS) {
         remember(tls, lock);
     } else {
-        enter(lock);
-        note(tls, lock);
-        leave_and_wake(lock, &none);
+        note_slowly(tls, lock);
     }
     return told(lock);
 }
@@ -385,8 +390,8 @@ static int spin(mh_rwlock *lock, uint64_t me, uint32_t kind)
     return taken;
 }
 
-static int acquire_slowly(mh_rwlock *lock, uint64_t me, uint32_t kind, mh_deadline deadline,
-                          mh_cancel *cancel)
+MH_APART static int acquire_slowly(mh_rwlock *lock, uint64_t me, uint32_t kind, mh_deadline deadline,
+                                   mh_cancel *cancel)
 {
     if (deadline > MH_AT_ONCE && spin(lock, me, kind)) {
         return 0;
@@ -404,46 +409,53 @@ static int read_again(mh_rwlock *lock, uint32_t *depth)
     return told(lock);
 }
 
+/* Somebody is there: `seen`. */
+MH_APART static int read_beside(mh_rwlock *lock, uint64_t seen, mh_deadline deadline, mh_cancel *cancel)
+{
+    uint32_t *depth = own_depth(mh__tls(), lock);
+    if (depth) {
+        return read_again(lock, depth);
+    }
+    if ((seen & WRITER) == mh_os_key()) {
+        return -EDEADLK;
+    }
+    int rc = go_in(lock, 0, MH__RW_READ, &seen) ? 0 : acquire_slowly(lock, 0, MH__RW_READ, deadline, cancel);
+    return rc < 0 ? rc : begin_to_read(lock);
+}
+
 int mh__rw_private_read(mh_rwlock *lock, mh_deadline deadline, mh_cancel *cancel)
 {
     uint64_t seen = 0;
-    if (!mh_cas_acq(&lock->writer, &seen,
-                    READER)) { /* else nobody was there, nor this thread; pairs as in go_in */
-        uint32_t *depth = own_depth(mh__tls(), lock);
-        if (depth) {
-            return read_again(lock, depth);
-        }
-        if ((seen & WRITER) == mh_os_key()) {
-            return -EDEADLK;
-        }
-        int rc = go_in(lock, 0, MH__RW_READ, &seen) ? 0
-                                                    : acquire_slowly(lock, 0, MH__RW_READ, deadline, cancel);
-        if (rc < 0) {
-            return rc;
-        }
+    if (mh_cas_acq(&lock->writer, &seen, READER)) { /* nobody was there, nor this thread; pairs as in go_in */
+        return begin_to_read(lock);
     }
-    return begin_to_read(lock);
+    return read_beside(lock, seen, deadline, cancel);
+}
+
+/* Somebody is there: `seen`. */
+MH_APART static int write_beside(mh_rwlock *lock, uint64_t me, uint64_t seen, mh_deadline deadline,
+                                 mh_cancel *cancel)
+{
+    if ((seen & WRITER) == me || own_depth(mh__tls(), lock)) {
+        return -EDEADLK;
+    }
+    int rc = acquire_slowly(lock, me, MH__RW_WRITE, deadline, cancel);
+    return rc < 0 ? rc : told(lock);
 }
 
 int mh__rw_private_write(mh_rwlock *lock, mh_deadline deadline, mh_cancel *cancel)
 {
     uint64_t me = mh_os_key(), seen = 0;
-    if (!mh_cas_acq(&lock->writer, &seen, me)) { /* pairs as in go_in */
-        if ((seen & WRITER) == me || own_depth(mh__tls(), lock)) {
-            return -EDEADLK;
-        }
-        int rc = acquire_slowly(lock, me, MH__RW_WRITE, deadline, cancel);
-        if (rc < 0) {
-            return rc;
-        }
+    if (mh_cas_acq(&lock->writer, &seen, me)) { /* pairs as in go_in */
+        return told(lock);
     }
-    return told(lock);
+    return write_beside(lock, me, seen, deadline, cancel);
 }
 
 /* ---- releasing */
 
 /* By way of the guard: READER or the writer's key is taken from the word, and who is next goes in. */
-static void drop_slowly(mh_rwlock *lock, uint64_t what)
+MH_APART static void drop_slowly(mh_rwlock *lock, uint64_t what)
 {
     batch list;
     list.count = 0;
@@ -453,7 +465,7 @@ static void drop_slowly(mh_rwlock *lock, uint64_t what)
     leave_and_wake(lock, &list);
 }
 
-static int drop_untracked(mh_rwlock *lock)
+MH_APART static int drop_untracked(mh_rwlock *lock)
 {
     batch list;
     list.count = 0;
@@ -481,7 +493,7 @@ static int forget_last(struct mh__tls *tls, mh_rwlock *lock)
 }
 
 /* 0: the share is no longer this thread's, and to be taken from the word. 1: it was read more than once. */
-static int forget_one(struct mh__tls *tls, mh_rwlock *lock)
+MH_APART static int forget_one(struct mh__tls *tls, mh_rwlock *lock)
 {
     uint32_t *depth = own_depth(tls, lock);
     if (!depth) {
