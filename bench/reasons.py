@@ -16,8 +16,8 @@ _TURNS = (
     "chance which; the lowest and highest pairs tell more than the median"
 )
 _FUTEX_OF_ALL = (
-    "measured on one core: 0.9x; profiled no further. A guess: a futex in shared memory is looked up by its page; and the "
-    "kernel keeps the two ends of a pipe on one core, where a futex wake may choose the other, idle one: 20 µs here"
+    "measured on one core: 0.9x; profiled no further. A guess: a futex in shared memory is looked up by its page; and "
+    "the kernel keeps the two ends of a pipe on one core, where a futex wake may choose the other, idle one: 20 µs"
 )
 
 REASONS: dict[str, str] = {
@@ -25,16 +25,16 @@ REASONS: dict[str, str] = {
     "c/lock-contended-all": _TURNS,
     "c/lock-crowd": _TURNS,
     "c/sem-contended": "a semaphore does not look again before it sleeps: its layout has no room to learn for how long",
-    "c/rwlock-contended": "fair: who leaves hands it to who waits longest, whose start takes 5 to 25 µs; the peer lets in "
-    "whoever runs just now, and a writer may wait for ever",
+    "c/rwlock-contended": "fair: who leaves hands it to who waits longest, whose start takes 5 to 25 µs; the peer lets "
+    "in whoever runs just now, and a writer may wait for ever",
     "c/rwlock-read-nsync": "ours remembers who reads, so that an upgrade and a wrong release are told",
     "c/channel-pingpong": _FUTEX_OF_ALL,
     "c/channel-pingpong-1core": _FUTEX_OF_ALL,
     "c/channel": "two locks that outlive their owner, a fence, and the count of those inside, on each side",
     "c/channel-8-pipe": "two locks that outlive their owner, a fence, and the count of those inside, on each side",
     "c/channel-1k": "the bytes go from core to core twice, as in the peer: what is saved is the system call",
-    "c/process-start-join": "not profiled; beside the fork: a pidfd, the start time from /proc, a flush of stdio in both, "
-    "a place in the arena, and a wait that can be cancelled",
+    "c/process-start-join": "not profiled; beside the fork: a pidfd, the start time from /proc, a flush of stdio in "
+    "both, a place in the arena, and a wait that can be cancelled",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
     "pool/interpreters-submit": "InterpreterPoolExecutor is the standard library's so far",
