@@ -126,6 +126,10 @@ class QueueConnection(PipeConnection):
         if life is not None:
             os.close(life)
             self._end.ring()
+        elif self._end.writers_fd >= 0:
+            # The view may live on, with the other end, and the descriptor is the view's: let go of the pipe behind it
+            # alone, so that who puts sees that a reader is gone. The channel's memory never hangs up.
+            os.dup2(self._end.handle()[0], self._end.writers_fd, inheritable=False)
         if self._both is not None:
             self._both.close()
         super()._close()
@@ -140,6 +144,16 @@ class QueueConnection(PipeConnection):
             both.register(life, 0)  # that it has hung up is told unasked
             self._both = both
         return int(self._both.fileno())
+
+    def check_readers(self) -> None:
+        """BrokenPipeError where nobody has the reading end any more: what is put would never be taken."""
+        if self._life is not None:
+            look = select.poll()
+            look.register(
+                self._life, 0
+            )  # an end of a pipe whose other ends all readers hold; that it broke is told unasked
+            if look.poll(0):
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def _life_to_send(self) -> Any:
         life = self._life if self._life is not None else self._end.writers_fd

@@ -304,7 +304,9 @@ class SimpleQueue:
         self._poll = self._reader.poll
 
     def put(self, obj: Any) -> None:
-        """Put an object in; what pickling raises where it cannot be pickled."""
+        """Put an object in; what pickling raises where it cannot be; BrokenPipeError where no reader is left."""
+        if self._reader.closed:
+            self._writer.check_readers()
         self._writer.send(obj)
 
     def get(self) -> Any:

@@ -316,3 +316,8 @@ def pid_of(_):
 def send_to_received(connection, item):
     with connection.recv() as writer:
         writer.send(item)
+
+
+def hold_reader(queue, go):
+    """Until `go` this process could take from the queue."""
+    go.wait(30)

@@ -396,3 +396,16 @@ def test_a_killed_reader_holds_nobody_up(fork):
     process.join()
     queue.put("still here")
     assert queue.get() == "still here"
+
+
+def test_a_simple_queue_without_a_reader_breaks(context):
+    queue, go = context.SimpleQueue(), context.Event()
+    reader = context.Process(target=helpers.hold_reader, args=(queue, go))
+    reader.start()
+    queue._reader.close()
+    queue.put(1)  # the child has the reading end
+    go.set()
+    reader.join(30)
+    with pytest.raises(BrokenPipeError):
+        queue.put(2)
+    queue.close()
