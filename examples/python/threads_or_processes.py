@@ -25,13 +25,14 @@ def nothing():
     """What a worker does whose start is measured."""
 
 
+def seconds(work):
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 def median_seconds(repeats, work):
-    samples = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        samples.append(time.perf_counter() - began)
-    return statistics.median(samples)
+    return statistics.median(seconds(work) for _ in range(repeats))
 
 
 def start_and_join(make):
@@ -158,7 +159,7 @@ def hash_much(block=bytes(200 * MEGABYTE)):
 
 
 def speed_up(make, work):
-    serial = median_seconds(3, lambda: (work(), work()))
+    """By turns, and the fastest of each: the least disturbed by other programs."""
 
     def both():
         workers = [make(target=work) for _ in range(2)]
@@ -167,7 +168,8 @@ def speed_up(make, work):
         for worker in workers:
             worker.join()
 
-    return serial / median_seconds(3, both)
+    pairs = [(seconds(work), seconds(both)) for _ in range(7)]
+    return 2 * min(one for one, _ in pairs) / min(two for _, two in pairs)
 
 
 def rows(quick):
@@ -185,10 +187,10 @@ def rows(quick):
     )
     for name, context, times in (("start-forkserver", server, few), ("start-spawn", spawn, 3)):
         said = f"the same, start method {context.get_start_method()}"
-        seconds = median_seconds(
+        took = median_seconds(
             times, lambda made=context: start_and_join(lambda: made.Process(target=nothing))
         )
-        yield name, said, "s", None, seconds
+        yield name, said, "s", None, took
     memory = memory_of_one(threading), memory_of_one(fork)
     yield "memory", "memory of one more that waits", "B", *memory
     yield "many", "so many that wait fit into 1 GB", "", *(f"{1e9 / max(one, 1):,.0f}" for one in memory)

@@ -195,8 +195,8 @@ def bars(title: str, rows: list[tuple[str, float, str, str]], ratio: bool = Fals
             else 0.06 + 0.94 * (log10(value / low) / log10(high / low) if high > low else 1)
         )
         p.text(16, y + 18, name, 13)
-        p.box(270, y, 330 * share, 26, fill=fill)
-        p.text(278 + 330 * share, y + 18, words, 13, bold=True)
+        p.box(330, y, 280 * share, 26, fill=fill)
+        p.text(338 + 280 * share, y + 18, words, 13, bold=True)
     return p
 
 
