@@ -263,6 +263,39 @@ TEST(a_panic_says_where_what_and_who)
     CHECK_STR_EQ(text, expected);
 }
 
+static const struct code {
+    int value;
+    const char *name;
+} codes[] = {
+#define CODE(name, value, text) {name, #name},
+    MH_CODES(CODE)
+#undef CODE
+};
+
+enum { CODES = sizeof codes / sizeof codes[0], LAST_ERRNO = 133 };
+
+/* No two codes have one name or one text: a log line says which it was. */
+TEST(every_code_has_a_name_and_a_text_of_its_own)
+{
+    for (int i = 0; i < CODES; i++) {
+        CHECK_STR_EQ(mh_error_name(codes[i].value), codes[i].name);
+        for (int k = 0; k < i; k++) {
+            CHECK(strcmp(mh_strerror(codes[i].value), mh_strerror(codes[k].value)) != 0);
+        }
+    }
+    int named = 0;
+    for (int i = 1; i <= LAST_ERRNO; i++) {
+        const char *name = mh_error_name(-i);
+        named += name[0] == 'E';
+        CHECK(name[0] == 'E' || strcmp(name, "?") == 0);
+        CHECK_STR_EQ(mh_strerror(-i), strerror(i));
+        for (int k = 1; k < i; k++) {
+            CHECK(name[0] == '?' || strcmp(name, mh_error_name(-k)) != 0);
+        }
+    }
+    CHECK(named > 30);
+}
+
 TEST(codes_have_names_and_texts)
 {
     CHECK_STR_EQ(mh_error_name(MH_OWNER_DIED), "MH_OWNER_DIED");

@@ -363,6 +363,34 @@ TEST(another_lock_at_the_same_address)
     mh_rwlock_release_write(&lock);
 }
 
+static void use_beside_nobody(void *arg)
+{
+    mh_rwlock *lock = arg;
+    CHECK_EQ(lock->waiting_writers, 1); /* as the parent had it; */
+    mh_rwlock_release_read(lock);       /* it is held by who held it, and the line is forgotten */
+    CHECK_EQ(lock->waiting_writers, 0);
+    CHECK_EQ(mh_rwlock_acquire_write(lock, MH_AT_ONCE, NULL), 0);
+    mh_rwlock_release_write(lock);
+}
+
+static void write_once(void *arg)
+{
+    CHECK_EQ(mh_rwlock_acquire_write(arg, MH_FOREVER, NULL), 0);
+    mh_rwlock_release_write(arg);
+}
+
+TEST(a_forked_child_has_no_line)
+{
+    static mh_rwlock lock;
+    CHECK_EQ(mh_rwlock_init(&lock, 0, MH_PRIVATE), 0);
+    CHECK_EQ(mh_rwlock_acquire_read(&lock, MH_FOREVER, NULL), 0);
+    pthread_t waiter = t_thread(write_once, &lock);
+    CHECK_EVENTUALLY(lock.waiting_writers == 1 && !mh_lock_is_locked(&lock.guard));
+    CHECK_EQ(t_wait(t_fork(use_beside_nobody, &lock), 5 * t_scale()), 0);
+    mh_rwlock_release_read(&lock);
+    t_join(waiter, 5 * t_scale());
+}
+
 static void let_go_unseen(void *arg)
 {
     CHECK_EQ(mh_rwlock_try_release_read(arg), -EPERM);
