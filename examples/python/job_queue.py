@@ -19,8 +19,10 @@ TRIES = 3
 TABLE = """CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, file TEXT NOT NULL,
            state TEXT NOT NULL DEFAULT 'waiting', worker INTEGER, tries INTEGER NOT NULL DEFAULT 0, result TEXT)"""
 # One statement, so that no two workers can take the same job.
-TAKE = """UPDATE jobs SET state = 'running', worker = ?, tries = tries + 1
-          WHERE id = (SELECT id FROM jobs WHERE state = 'waiting' ORDER BY id LIMIT 1) RETURNING id, file"""
+TAKE = """
+    UPDATE jobs SET state = 'running', worker = ?, tries = tries + 1
+    WHERE id = (SELECT id FROM jobs WHERE state = 'waiting' ORDER BY id LIMIT 1) RETURNING id, file
+"""
 DONE = "UPDATE jobs SET state = ?, result = ? WHERE id = ? AND worker = ?"
 # What a dead worker had waits again, or is given up.
 BACK = """UPDATE jobs SET state = CASE WHEN tries < ? THEN 'waiting' ELSE 'failed' END, worker = NULL,

@@ -42,6 +42,7 @@ def cases() -> list[object]:
     return [
         pytest.param(block, id=block.name, marks=[pytest.mark.slow] if "slow" in block.options else [])
         for block in FOUND
+        if "part" not in block.options
     ]
 
 
@@ -90,6 +91,17 @@ def test_block(block: parser.Block, tmp_path: Path) -> None:
     assert parser.same(block.output or "", done.stdout, "figures" in block.options), (
         f"the page shows\n{block.output}\nand it prints\n{done.stdout}\n{done.stderr}"
     )
+
+
+def test_parts_of_programs_are_their_lines() -> None:
+    """What a page shows of a program stands in it, line by line but for the indent; the program itself is run."""
+    parts = [block for block in FOUND if "part" in block.options]
+    assert len(parts) > 5
+    for block in parts:
+        [program] = (ROOT / "examples").rglob(block.options["part"])
+        lines = {line.strip() for line in program.read_text().splitlines()}
+        unknown = {line.strip() for line in block.code.splitlines()} - lines - {""}
+        assert not unknown, (block.name, unknown)
 
 
 def test_a_block_that_prints_something_else_is_found() -> None:
