@@ -138,8 +138,9 @@ def test_the_first_reason_stays() -> None:
     token.cancel("first")
     token.cancel("second")
     assert token.reason == "first" and token.cancelled() and "'first'" in repr(token)
-    with pytest.raises(Cancelled, match=r"^first$"):
+    with pytest.raises(Cancelled) as caught:
         token.raise_if_cancelled()
+    assert str(caught.value) == "first"
 
 
 def test_wait_is_a_sleep_that_can_be_cut_short() -> None:
@@ -576,5 +577,6 @@ def test_without_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
     token.cancel("so")
     token.cancel("or so")
     assert token.wait(0) and token.cancelled() and token.reason == "so"
-    with pytest.raises(Cancelled, match=r"^so$"):
+    with pytest.raises(Cancelled) as caught:
         token.raise_if_cancelled()
+    assert str(caught.value) == "so"

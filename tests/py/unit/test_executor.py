@@ -455,7 +455,8 @@ if __name__ == "__main__":
     options = {{"mp_context": mp.get_context("{method}")}} if "{kind}" == "processes" else {{}}
     with Executor("{kind}", 2, **options) as executor:
         futures = [executor.submit(tasks.spin) for _ in range(2)] + [executor.submit(tasks.nap, 1) for _ in range(20)]
-        time.sleep(0.3)
+        while not all(future.running() for future in futures[:2]):
+            time.sleep(0.01)
         print("ready", flush=True)
         for future in futures:
             future.result()
