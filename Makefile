@@ -53,6 +53,12 @@ soak: ## kill processes at random that use all shared things, and compare the bo
 	PYTHONPATH=$$site $$venv/bin/python tests/py/crash/soak.py --minutes $(or $(MINUTES),1) \
 	$(KILLS:%=--kills %) $(SEED:%=--seed %) $(ARGS)
 
+.PHONY: chaos
+chaos: ## a million small tasks of a pool and of an executor while workers are killed at random: TASKS= KILLS= SEED=
+	@venv=$$($(SETUP) venv build base test) && site=$$($(SETUP) build) && \
+	for engine in pool executor; do PYTHONPATH=$$site $$venv/bin/python tests/py/crash/chaos_pool.py --engine $$engine \
+	--tasks $(or $(TASKS),1000000) --kills $(or $(KILLS),1000) $(SEED:%=--seed %) $(ARGS) || exit 1; done
+
 .PHONY: conformance
 conformance: ## CPython's own tests on manyhands: SUITES='queue mp_fork' picks some, ARGS for the runner (ARGS=--help)
 	@site=$$($(SETUP) build) && $$($(SETUP) python) tests/py/conformance --python $$($(SETUP) python) --subject-path $$site \

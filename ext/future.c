@@ -496,11 +496,12 @@ static int wait_for_event(void *event, mh_deadline deadline, ext_waiting *waitin
     return mh_event_wait(event, deadline, waiting->cancel);
 }
 
-/* The task has not begun: its executor may let the calling thread run it. */
-static int ask_for_help(ext_future *self)
+/* Before a wait: its executor may let the calling thread run the task, or take results in, which nobody else would do. */
+static int ask_for_help(ext_future *self, ext_until until)
 {
-    PyObject *args[] = {field(self, &self->engine), (PyObject *) self};
-    PyObject *done = args[0] == NULL ? Py_NewRef(Py_None) : ext_call_method("help", args, 2);
+    PyObject *limited = until.at == MH_FOREVER ? Py_False : Py_True;
+    PyObject *args[] = {field(self, &self->engine), (PyObject *) self, limited};
+    PyObject *done = args[0] == NULL ? Py_NewRef(Py_None) : ext_call_method("help", args, 3);
     Py_XDECREF(args[0]);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -511,7 +512,7 @@ static int wait_until_done(ext_future *self, ext_until until)
     if (is_done(self)) {
         return 0;
     }
-    if (ext_future_state_of(self) == EXT_F_PENDING && ask_for_help(self) < 0) {
+    if (ask_for_help(self, until) < 0) {
         return -1;
     }
     while (!is_done(self)) {

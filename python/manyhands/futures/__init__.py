@@ -19,6 +19,8 @@ elif available:
     from manyhands.futures._interpreter import InterpreterPoolExecutor
     from manyhands.futures._process import ProcessPoolExecutor
     from manyhands.futures._thread import ThreadPoolExecutor
+    from manyhands.futures._wait import as_completed as as_completed
+    from manyhands.futures._wait import wait as wait
 
 facade(
     __name__, _std, extra=("WorkerDiedError",) if strict else ("InterpreterPoolExecutor", "WorkerDiedError")

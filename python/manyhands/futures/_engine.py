@@ -75,8 +75,12 @@ class Engine:
         """What tasks fail with where no worker could be set up."""
         raise NotImplementedError
 
-    def help(self, future: Future) -> None:
-        """Called by who is about to wait for a task that has not begun."""
+    def inside(self) -> bool:
+        """Whether the calling thread is one on which this engine counts."""
+        return False
+
+    def help(self, future: Future, limited: bool) -> None:
+        """Called by who is about to wait for a task; `limited`: not for ever."""
 
     # ---- tasks
 

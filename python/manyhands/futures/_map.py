@@ -182,12 +182,24 @@ class Results:
     def _take_next(self) -> Any:
         """The next future that is done, of those in any order."""
         left = self._left()
+        if left is None and self._done.empty():
+            self._help()
         try:
             future = self._done.get(timeout=left)
         except stdlib_of("queue").Empty:
             raise TimeoutError(f"{len(self._flow.futures)} tasks unfinished") from None
         self._flow.futures.remove(future)
         return future
+
+    def _help(self) -> None:
+        """Inside a task or a callback of the same executor nobody else may be there to run these."""
+        engine = getattr(self._flow.executor, "_engine", None)
+        if engine is None or not engine.inside():
+            return
+        for future in list(self._flow.futures):
+            engine.help(future, False)
+            if not self._done.empty():
+                return
 
     # ---- asyncio
 

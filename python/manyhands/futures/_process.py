@@ -215,6 +215,14 @@ class ProcessEngine(Engine):
             except Exception as error:  # too large for what memory is left, say
                 self.fail(future, error)
 
+    def inside(self) -> bool:
+        return self.started and _threading.current_thread() is self.crew.collector
+
+    def help(self, future: Future, limited: bool) -> None:
+        """A callback that waits for a result runs in the collector: it has to collect that result itself."""
+        if not limited and self.inside():
+            self.crew.collect_until(future.done)
+
     def end(self, future: Future, error: BaseException | None) -> None:
         """Kill the worker that runs it; one that has not been taken is revoked."""
         number = future._number

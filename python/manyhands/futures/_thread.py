@@ -264,11 +264,21 @@ class ThreadEngine(Engine):
         if wanted and self.broken_by is None and not self.stale:
             self.grow()
 
-    def help(self, future: Future) -> None:
+    def inside(self) -> bool:
+        worker = getattr(_local, "worker", None)
+        return worker is not None and worker.engine is self
+
+    def help(self, future: Future, limited: bool) -> None:
         """Who waits inside a task for another one of the same executor runs it here, if nobody has begun it: else all
         workers might wait for tasks that wait for a worker."""
         worker = getattr(_local, "worker", None)
-        if worker is None or worker.engine is not self or self.held or not worker.direct:
+        if (
+            worker is None
+            or future._worker is not None
+            or worker.engine is not self
+            or self.held
+            or not worker.direct
+        ):
             return
         options = future._options
         if options is not None and options.timeout is not None:

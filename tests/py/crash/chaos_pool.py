@@ -1,6 +1,6 @@
-"""Small tasks by a `Pool` whose workers are killed at random: does every task end once, with its own result or error?
+"""Small tasks by workers that are killed at random: does every task end once, with its own result or error?
 
-usage: python tests/py/crash/chaos_pool.py [--tasks N] [--kills K] [--workers W] [--seed S]
+usage: python tests/py/crash/chaos_pool.py [--engine pool|executor] [--tasks N] [--kills K] [--workers W] [--seed S]
 
 Every task writes down in shared memory that it ran. Exit status 0 where none was lost, ran twice, or gave another's
 result, no error came without a kill, and no process or descriptor is left.
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from manyhands import WorkerDiedError
+from manyhands import WorkerDiedError, futures
 from manyhands import multiprocessing as mp
 from manyhands.multiprocessing import sharedctypes
 
@@ -39,6 +39,45 @@ def memory():
         return int(file.read().split()[1]) * resource.getpagesize() // 1024
 
 
+class OfPool:
+    """What the run needs, by a `Pool`."""
+
+    def __init__(self, size, initargs):
+        self.size, self.inner = size, mp.get_context("fork").Pool(size, set_up, initargs)
+
+    def submit(self, number):
+        """A function that waits for the result."""
+        return self.inner.apply_async(task, (number,)).get
+
+    def victims(self):
+        return list(self.inner._pool)
+
+    def end(self):
+        self.inner.close()
+        self.inner.join()
+
+
+class OfExecutor:
+    """The same by a `ProcessPoolExecutor`."""
+
+    def __init__(self, size, initargs):
+        context = mp.get_context("fork")
+        self.size = size
+        self.inner = futures.ProcessPoolExecutor(size, context, initializer=set_up, initargs=initargs)
+
+    def submit(self, number):
+        return self.inner.submit(task, number).result
+
+    def victims(self):
+        return list((self.inner._processes or {}).values())
+
+    def end(self):
+        self.inner.shutdown()
+
+
+ENGINES = {"pool": OfPool, "executor": OfExecutor}
+
+
 class Killer:
     """Kills workers at random moments, `kills` of them, spread over the run."""
 
@@ -54,8 +93,8 @@ class Killer:
 
     def run(self):
         while self.killed < self.kills and not self.stopped.wait(self.dice.random() * self.pause):
-            victims = list(self.pool._pool)
-            if len(victims) == self.pool._processes:
+            victims = self.pool.victims()
+            if len(victims) == self.pool.size:
                 victim = self.dice.choice(victims)
                 victim.kill()
                 victim.join()
@@ -66,43 +105,47 @@ def run(options):
     """The figures, and whether all is well."""
     table = sharedctypes.RawArray("B", options.tasks)
     counts = collections.Counter()
-    with mp.get_context("fork").Pool(1, set_up, (table,)) as pool:  # what stays for later pools is there now
-        pool.apply(abs, (1,))
-    pool.join()
+    engine = ENGINES[options.engine]
+    pool = engine(1, (table,))  # what stays for later ones is there now
+    pool.submit(1)(60)
+    pool.end()
+    memoryview(table).cast("B")[1] = 0
     fds, first = len(os.listdir("/proc/self/fd")), None
     began = time.monotonic()
-    with mp.get_context("fork").Pool(options.workers, set_up, (table,)) as pool:
+    pool = engine(options.workers, (table,))
+    try:
         killer = Killer(pool, options.kills, random.Random(options.seed))
         waiting = collections.deque()
         asked = 0
         while asked < options.tasks or waiting:
             while asked < options.tasks and len(waiting) < WINDOW and killer.keeps_up(asked / options.tasks):
-                waiting.append((asked, pool.apply_async(task, (asked,))))
+                waiting.append((asked, pool.submit(asked)))
                 asked += 1
             if not waiting:
                 time.sleep(0.001)
                 continue
             number, result = waiting.popleft()
             try:
-                counts["right" if result.get(120) == number else "wrong"] += 1
+                counts["right" if result(120) == number else "wrong"] += 1
             except WorkerDiedError:
                 counts["died"] += 1
-            except mp.TimeoutError:
+            except (mp.TimeoutError, TimeoutError):
                 counts["lost"] += 1
             if first is None and asked > options.tasks // 10:
                 first = memory()
+        last = memory()
+    finally:
         killer.stopped.set()
         killer.thread.join()
-        last = memory()
-    pool.join()
+        pool.end()
     ran = memoryview(table).cast("B").tobytes()
     counts["twice"] = options.tasks - ran.count(0) - ran.count(1)
     counts["right but never ran"] = max(0, counts["right"] - (options.tasks - ran.count(0)))
     left = len(os.listdir("/proc/self/fd")) - fds
     print(
-        f"{options.tasks} tasks, {killer.killed} kills, {time.monotonic() - began:.0f} s: {counts['right']} right, "
-        f"{counts['died']} WorkerDiedError, {counts['lost']} lost, {counts['wrong']} wrong, {counts['twice']} ran "
-        f"twice; memory {first} -> {last} KB, {len(mp.active_children())} processes and {left} descriptors left"
+        f"{options.engine}: {options.tasks} tasks, {killer.killed} kills, {time.monotonic() - began:.0f} s: "
+        f"{counts['right']} right, {counts['died']} WorkerDiedError, {counts['lost']} lost, "
+        f"{counts['wrong']} wrong, {counts['twice']} ran twice; memory {first} -> {last} KB, {len(mp.active_children())} processes and {left} descriptors left"
     )
     bad = counts["lost"] + counts["wrong"] + counts["twice"] + counts["right but never ran"]
     return not bad and counts["died"] <= killer.killed and not mp.active_children() and left <= 2
@@ -112,6 +155,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--engine", choices=list(ENGINES), default="pool")
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=3)

@@ -252,10 +252,12 @@ def test_with_retries_the_task_is_run_again(where, how, tmp_path):
     pool.join()
 
 
-def test_a_short_chaos():
-    """`chaos_pool.py` at length is for by hand; this holds it to its word."""
+@pytest.mark.parametrize("engine", ["pool", "executor"])
+def test_a_short_chaos(engine):
+    """`make chaos` at length is for by hand; this holds it to its word."""
+    chaos = str(Path(__file__).parent / "chaos_pool.py")
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "chaos_pool.py"), "--tasks=3000", "--kills=10"],
+        [sys.executable, chaos, f"--engine={engine}", "--tasks=3000", "--kills=10"],
         capture_output=True,
         text=True,
         timeout=110,

@@ -328,7 +328,7 @@ class Lined:
     def wait_gate(self) -> None:
         self.line.held = False
 
-    def help(self, _: object) -> None:
+    def help(self, _: object, __: bool) -> None:
         """None."""
 
 
