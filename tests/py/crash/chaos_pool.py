@@ -145,7 +145,8 @@ def run(options):
     print(
         f"{options.engine}: {options.tasks} tasks, {killer.killed} kills, {time.monotonic() - began:.0f} s: "
         f"{counts['right']} right, {counts['died']} WorkerDiedError, {counts['lost']} lost, "
-        f"{counts['wrong']} wrong, {counts['twice']} ran twice; memory {first} -> {last} KB, {len(mp.active_children())} processes and {left} descriptors left"
+        f"{counts['wrong']} wrong, {counts['twice']} ran twice; "
+        f"memory {first} -> {last} KB, {len(mp.active_children())} processes and {left} descriptors left"
     )
     bad = counts["lost"] + counts["wrong"] + counts["twice"] + counts["right but never ran"]
     return not bad and counts["died"] <= killer.killed and not mp.active_children() and left <= 2
