@@ -59,7 +59,9 @@ def test_window(tmp_path: Path) -> None:
     picture = tmp_path / "window.png"
     said = screen.shoot([sys.executable, str(FOLDER / "window.py"), "--demo", "3"], picture, 2)
     parts, gap = map(int, re.search(r"(\d+) parts done; .*: (\d+) ms", said).groups())  # type: ignore[union-attr]
-    assert parts > 0 and gap < 3000, said  # a window that does not move while it computes has one gap: all of the demo
+    assert parts > 0 and gap < 3000, (
+        said
+    )  # a window that does not move while it computes has one gap: all of the demo
     assert picture.stat().st_size > 2000  # an empty screen is smaller
 
 
