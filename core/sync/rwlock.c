@@ -52,6 +52,13 @@ static uint32_t capacity(const mh_rwlock *lock)
     return lock->places ? lock->places : MH_RW_READERS;
 }
 
+/* Places from here on were never taken. Never more than there are, whatever somebody wrote there. */
+static uint32_t used(const mh_rwlock *lock)
+{
+    uint32_t n = mh_load_rlx(&((mh_rwlock *) (uintptr_t) lock)->used), most = capacity(lock);
+    return n < most ? n : most;
+}
+
 static uint32_t load(mh_rwlock *lock, uint32_t i)
 {
     return mh_load_acq(&place(lock, i)->word); /* pairs with the stores of words */
@@ -128,9 +135,10 @@ static int comes_before(uint32_t a, uint32_t b)
 static mh_rw_place *first_place(mh_rwlock *lock, uint32_t kinds)
 {
     mh_rw_place *best = NULL;
-    for (uint32_t i = 0, n = mh_load_rlx(&lock->used); i < n; i++) {
+    for (uint32_t i = 0, n = used(lock); i < n; i++) {
         mh_rw_place *p = place(lock, i);
-        if (kinds & 1u << mh_load_rlx(&p->word) &&
+        uint32_t word = mh_load_rlx(&p->word);
+        if (word <= WRITING && (kinds & 1u << word) &&
             (!best || comes_before(mh_load_rlx(&p->order), mh_load_rlx(&best->order)))) {
             best = p;
         }
@@ -156,7 +164,7 @@ static uint32_t preferred(mh_rwlock *lock)
 
 static mh_rw_place *free_place(mh_rwlock *lock)
 {
-    uint32_t n = mh_load_rlx(&lock->used);
+    uint32_t n = used(lock);
     for (uint32_t i = 0; i < n; i++) {
         if (mh_load_rlx(&place(lock, i)->word) == FREE) {
             return place(lock, i);
@@ -233,7 +241,7 @@ static void count_again(mh_rwlock *lock)
 {
     uint32_t count[WRITING + 1] = {0};
     uint64_t writer = 0;
-    for (uint32_t i = 0, n = mh_load_rlx(&lock->used); i < n; i++) {
+    for (uint32_t i = 0, n = used(lock); i < n; i++) {
         uint32_t word = load(lock, i);
         count[word <= WRITING ? word : FREE]++;
         if (word == WRITING) {
@@ -255,7 +263,7 @@ static int is_dead(mh_rwlock *lock, uint32_t i)
 static void sweep(mh_rwlock *lock)
 {
     int found = 0;
-    for (uint32_t i = 0, n = mh_load_rlx(&lock->used); i < n; i++) {
+    for (uint32_t i = 0, n = used(lock); i < n; i++) {
         uint32_t word = load(lock, i);
         if (word == FREE || !is_dead(lock, i)) {
             continue;
@@ -308,7 +316,7 @@ static void leave_and_wake(mh_rwlock *lock, const batch *list)
 /* The place in which the caller holds it. */
 static mh_rw_place *own_place(mh_rwlock *lock, uint64_t me, uint32_t word)
 {
-    for (uint32_t i = 0, n = mh_load_rlx(&lock->used); i < n; i++) {
+    for (uint32_t i = 0, n = used(lock); i < n; i++) {
         if (mh_load_rlx(&place(lock, i)->word) == word && mh_load_rlx(&place(lock, i)->owner) == me) {
             return place(lock, i);
         }
