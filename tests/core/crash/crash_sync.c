@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 #include "core/debug/trace.h"
 #include "crash_die.h"
@@ -555,3 +557,91 @@ TEST_LIMIT(rwlock_write_in_the_wait, 240)
 {
     at_every_point(hold_rwlock, write_it, release_rwlock_to_it, rwlock_works);
 }
+
+/* ---- at any instruction ---------------------------------------------------------------------------------------------- */
+
+#if defined(__x86_64__) || defined(__aarch64__)
+
+/* A child does `victim` one instruction at a time and is killed after `steps`, or at its end: 1. */
+static int killed_after(void (*victim)(void *), unsigned steps)
+{
+    int status;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+            _exit(T_SKIPPED);
+        }
+        raise(SIGSTOP);
+        victim(NULL);
+        for (;;) {
+            (void) pause();
+        }
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFSTOPPED(status));
+    for (unsigned i = 0; i < steps && !w->done; i++) {
+        CHECK_EQ(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        CHECK(WIFSTOPPED(status));
+    }
+    CHECK_EQ(kill(child, SIGKILL), 0);
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return w->done;
+}
+
+/* Every `stride`th instruction of the whole call. */
+static void at_instructions(void (*victim)(void *), void (*after)(void), unsigned stride)
+{
+    unsigned kills = 0;
+    for (int ended = 0; !ended; kills++) {
+        w = t_shared(sizeof *w);
+        ended = killed_after(victim, kills * stride * (unsigned) t_scale());
+        after();
+    }
+    printf("    %u kills, each %u instructions later\n", kills, stride * (unsigned) t_scale());
+    CHECK(kills > 5);
+}
+
+static void plain_lock(void *arg)
+{
+    (void) arg;
+    CHECK(mh_lock_acquire(&w->lock, MH_FOREVER, NULL) >= 0);
+    change();
+    mh_lock_release(&w->lock);
+    w->done = 1;
+}
+
+static void plain_rlock(void *arg)
+{
+    (void) arg;
+    CHECK(mh_rlock_acquire(&w->rlock, MH_FOREVER, NULL) >= 0);
+    change();
+    mh_rlock_release(&w->rlock);
+    w->done = 1;
+}
+
+static void plain_write(void *arg)
+{
+    (void) arg;
+    CHECK(mh_rwlock_acquire_write(&w->rwlock, MH_FOREVER, NULL) >= 0);
+    change();
+    mh_rwlock_release_write(&w->rwlock);
+    w->done = 1;
+}
+
+TEST_LIMIT(lock_at_instructions, 120)
+{
+    at_instructions(plain_lock, lock_works, 23);
+}
+
+TEST_LIMIT(rlock_at_instructions, 120)
+{
+    at_instructions(plain_rlock, rlock_works, 23);
+}
+
+TEST_LIMIT(rwlock_at_instructions, 120)
+{
+    at_instructions(plain_write, rwlock_works, 23);
+}
+#endif
