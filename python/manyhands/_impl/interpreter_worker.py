@@ -55,6 +55,7 @@ class Worker:
         self.functions: dict[bytes, Any] = {}
         self.thread = threading.get_ident()
         self.busy = False
+        self.ended = False  # its task was taken away: there is no other after it
         self.lock = threading.Lock()
         if main is not None:
             stand_in = _stand_in(main)
@@ -68,6 +69,7 @@ class Worker:
     def _end_tasks(self) -> None:
         while self.ends.get():
             with self.lock:
+                self.ended = True
                 if self.busy:
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(
                         ctypes.c_ulong(self.thread), ctypes.py_object(ThreadExit)
@@ -102,6 +104,8 @@ class Worker:
     def _call(self, function: Any, task: Any) -> Any:
         # Between the two marks alone an exception may come from the other thread.
         with self.lock:
+            if self.ended:
+                raise ThreadExit  # taken away before it had begun
             self.busy = True
         try:
             return function(*task[1]) if len(task) == 2 else function(*task[1], **task[2])

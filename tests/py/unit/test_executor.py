@@ -505,6 +505,31 @@ interpreters = pytest.mark.skipif(not INTERPRETERS, reason="from 3.13 on")
 
 
 @interpreters
+def test_a_task_that_is_taken_away_before_it_began_does_not_begin(monkeypatch, tmp_path):
+    """Its worker is told while it still hands the task over: then the thread inside has nothing to raise an exception in."""
+    from manyhands.futures import _interpreter
+
+    handing, on = threading.Event(), threading.Event()
+    step = _interpreter.InterpreterWorker._exec
+
+    def late(self, script):
+        if "step" in script:
+            handing.set()
+            assert on.wait(LONG)
+        step(self, script)
+
+    monkeypatch.setattr(_interpreter.InterpreterWorker, "_exec", late)
+    with make("interpreters", 1) as executor:
+        future = executor.submit(tasks.spin_here, str(tmp_path / "begun"))
+        assert handing.wait(LONG) and future.cancel(running=True)
+        (ending,) = _interpreter._ending
+        time.sleep(0.1)  # the thread inside takes the message meanwhile; where it does not, nothing is tried
+        on.set()
+        ending.join(10)
+        assert not ending.is_alive() and not (tmp_path / "begun").exists()
+
+
+@interpreters
 def test_a_fork_is_refused_while_interpreters_live():
     with make("interpreters", 1) as executor:
         assert executor.submit(tasks.square, 3).result(LONG) == 9
