@@ -78,7 +78,7 @@ def random_result(_item):
 
 
 def killed_in_worker(item):
-    if item == 5 and multiprocessing.parent_process() is not None:
+    if item == 0 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return loop(item % 3)
 
