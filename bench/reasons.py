@@ -6,7 +6,6 @@ _VALUE = (
     "the read itself, without taking the lock, is a third of it; the look-up, the call and the int are Python's. The "
     "peer is faster here than where the goal was set"
 )
-_COLLECTOR = "submit() and the collector run Python for each task, and the message is pickled; not profiled"
 _FAST_PEER = (
     "ours takes what a bare C call does, 15 to 30 ns; the peer is faster here than where the goal was set"
 )
@@ -21,6 +20,8 @@ _FUTEX_OF_ALL = (
 )
 
 REASONS: dict[str, str] = {
+    "c/lock-nsync": "one atomic instruction each way in both; which is ahead differs from run to run by a tenth",
+    "c/lock-contended": _TURNS,
     "c/lock-contended-nsync": _TURNS,
     "c/lock-contended-all": _TURNS,
     "c/lock-crowd": _TURNS,
@@ -37,7 +38,7 @@ REASONS: dict[str, str] = {
     "both, a place in the arena, and a wait that can be cancelled",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
-    "pool/interpreters-submit": "InterpreterPoolExecutor is the standard library's so far",
+    "pool/interpreters-submit": "there is no such row yet",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
     "pool/create-fork": _POOL_START,
     "pool/create-forkserver": _POOL_START,
@@ -49,12 +50,11 @@ REASONS: dict[str, str] = {
     "peer's child takes 12, not the 25 of the machine on which the goal was set",
     "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
     "docs/design/0021 says why no server hands out children here",
+    "mp/queue-1kb": "pairs of one run differ up to sevenfold, with how long the two sides run at the same time: 7 to 16x; "
+    "not profiled",
     "mp/queue-int": "near its goal: above it when run alone, below it in some whole runs; not understood",
-    "pool/processes-submit": _COLLECTOR,
-    "pool/processes-map": _COLLECTOR,
-    "pool/processes-roundtrip": _COLLECTOR,
-    "thread/start-join": "nine tenths are the system's start of a thread and two switches; join(), which can be "
-    "cancelled and paused, wakes before the thread has let the GIL go for the last time: 4 µs of the 110",
+    "thread/start-join": "nine tenths are the system's start of a thread and two switches; what makes a thread one that "
+    "can be paused takes 4 µs of 137 (taking its control and giving it back: left out, the row is at 1.0)",
     "mp/event-set": _FAST_PEER,
     "mp/event-wait": _FAST_PEER,
     "mp/pingpong-event": "not profiled (a guess: two futex calls and two switches of processes are what is left)",

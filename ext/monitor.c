@@ -18,6 +18,9 @@
  */
 #include "control.h"
 
+#include <pthread.h>
+#include <threads.h>
+
 #include "monitor.h"
 
 #if PY_VERSION_HEX >= 0x030c0000
@@ -107,6 +110,43 @@ static int register_one(PyObject *module, PyObject *monitoring, PyObject *events
     return before == NULL ? -1 : 0;
 }
 
+#ifdef Py_GIL_DISABLED
+/* Between fork() and ext_monitor_after_fork() the hooks of others run Python code, and the mutex may be that of a thread which
+ * stayed behind: until then no event is acted on. Both only change in a forked child that has one thread. */
+static atomic_uint forks, forks_seen;
+
+static void count_forks(void)
+{
+    atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+}
+
+static bool is_fresh_child(void)
+{
+    return atomic_load_explicit(&forks, memory_order_relaxed) !=
+           atomic_load_explicit(&forks_seen, memory_order_relaxed);
+}
+
+static void register_counter(void)
+{
+    (void) pthread_atfork(NULL, NULL, count_forks); /* -ENOMEM at worst; then it is as without */
+}
+
+static void watch_forks(void)
+{
+    static once_flag once = ONCE_FLAG_INIT;
+    call_once(&once, register_counter);
+}
+#else
+static bool is_fresh_child(void)
+{
+    return false;
+}
+
+static void watch_forks(void)
+{
+}
+#endif
+
 static int begin(PyObject *module, ext_state *state, ext_monitor *monitor)
 {
     PyObject *monitoring = PySys_GetObject("monitoring"); /* borrowed */
@@ -118,6 +158,7 @@ static int begin(PyObject *module, ext_state *state, ext_monitor *monitor)
     state->ref[EXT_SET_LOCAL_EVENTS] = PyObject_GetAttrString(monitoring, "set_local_events");
     PyObject *frames = PySys_GetObject("_current_frames");
     state->ref[EXT_CURRENT_FRAMES] = Py_XNewRef(frames);
+    watch_forks();
     monitor->tool = take_place(monitoring);
     int rc = monitor->tool == 0 || state->ref[EXT_SET_EVENTS] == NULL ||
                      state->ref[EXT_SET_LOCAL_EVENTS] == NULL || frames == NULL
@@ -387,6 +428,8 @@ void ext_monitor_after_fork(PyObject *module)
     ext_state *state = PyModule_GetState(module);
 #ifdef Py_GIL_DISABLED
     state->monitor.mutex = (PyMutex){0};
+    atomic_store_explicit(&forks_seen, atomic_load_explicit(&forks, memory_order_relaxed),
+                          memory_order_relaxed);
 #endif
     while (state->monitor.hunted != NULL) {
         take_off(state, state->monitor.hunted);
@@ -489,6 +532,9 @@ static int met(PyObject *module, ext_control *me, PyObject *code)
 static ext_control *hunted_self(PyObject *module)
 {
     ext_control *me = ext_control_self();
+    if (is_fresh_child()) {
+        return NULL;
+    }
     if (me != NULL && atomic_load_explicit(&me->hunted, memory_order_relaxed)) {
         return ext_is_finding_out() ? NULL : me;
     }
