@@ -50,11 +50,11 @@ REASONS: dict[str, str] = {
     "peer's child takes 12, not the 25 of the machine on which the goal was set",
     "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
     "docs/design/0021 says why no server hands out children here",
-    "mp/queue-1kb": "pairs of one run differ up to sevenfold, with how long the two sides run at the same time: 7 to 16x; "
-    "not profiled",
+    "mp/queue-1kb": "pairs of one run differ up to sevenfold, with how long the two sides run at the same time: 7 "
+    "to 16x; not profiled",
     "mp/queue-int": "near its goal: above it when run alone, below it in some whole runs; not understood",
-    "thread/start-join": "nine tenths are the system's start of a thread and two switches; what makes a thread one that "
-    "can be paused takes 4 µs of 137 (taking its control and giving it back: left out, the row is at 1.0)",
+    "thread/start-join": "nine tenths are the system's start of a thread and two switches; what makes a thread one "
+    "that can be paused takes 4 µs of 137 (taking its control and giving it back: left out, the row is at 1.0)",
     "mp/event-set": _FAST_PEER,
     "mp/event-wait": _FAST_PEER,
     "mp/pingpong-event": "not profiled (a guess: two futex calls and two switches of processes are what is left)",

@@ -19,7 +19,6 @@
 #include "control.h"
 
 #include <pthread.h>
-#include <threads.h>
 
 #include "monitor.h"
 
@@ -126,15 +125,12 @@ static bool is_fresh_child(void)
            atomic_load_explicit(&forks_seen, memory_order_relaxed);
 }
 
-static void register_counter(void)
-{
-    (void) pthread_atfork(NULL, NULL, count_forks); /* -ENOMEM at worst; then it is as without */
-}
-
 static void watch_forks(void)
 {
-    static once_flag once = ONCE_FLAG_INIT;
-    call_once(&once, register_counter);
+    static atomic_bool done;
+    if (!atomic_exchange(&done, true)) {
+        (void) pthread_atfork(NULL, NULL, count_forks); /* ENOMEM at worst; then it is as without */
+    }
 }
 #else
 static bool is_fresh_child(void)

@@ -506,7 +506,7 @@ interpreters = pytest.mark.skipif(not INTERPRETERS, reason="from 3.13 on")
 
 @interpreters
 def test_a_task_that_is_taken_away_before_it_began_does_not_begin(monkeypatch, tmp_path):
-    """Its worker is told while it still hands the task over: then the thread inside has nothing to raise an exception in."""
+    """Its worker is told while it still hands the task over, and there is nothing to raise an exception in."""
     from manyhands.futures import _interpreter
 
     handing, on = threading.Event(), threading.Event()
