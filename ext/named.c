@@ -59,7 +59,7 @@ static PyObject *raise_layout(PyObject *self, PyObject *name)
     const char *text = PyUnicode_AsUTF8(name);
     if (text == NULL || mh_segment_inspect_named(text, &info) < 0 ||
         mh_segment_mismatch(&info, why, sizeof why) == 0) {
-        strcpy(why, mh_strerror(MH_E_LAYOUT));
+        (void) snprintf(why, sizeof why, "%s", mh_strerror(MH_E_LAYOUT));
     }
     PyObject *error = ext_ref(self, EXT_SEGMENT_ERROR);
     return error == NULL ? NULL : PyErr_Format(error, "%U: %s", name, why);

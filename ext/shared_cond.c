@@ -27,7 +27,7 @@ static void pay_early(cond_object *self)
 {
     shared_lock *lock = (shared_lock *) self->lock;
     char *word = lock == NULL ? NULL : (char *) atomic_load_explicit(&lock->due, memory_order_relaxed);
-    if (word >= (char *) self->head.at && word < (char *) self->head.at + self->head.size) {
+    if (word != NULL && word >= (char *) self->head.at && word < (char *) self->head.at + self->head.size) {
         shared_lock_pay(shared_lock_take_due(lock));
     }
 }

@@ -43,7 +43,10 @@ PYTHON = {"Python.h", "structmember.h", "stdatomic.h"}
 # (file, header): why. Anything else is a finding.
 ALLOWED = {
     ("ext/held.c", "threads.h"): "tss_create(): to learn that a thread has ended",
-    ("ext/monitor.c", "pthread.h"): "pthread_atfork(): to learn of a fork before any Python code of the child runs",
+    (
+        "ext/monitor.c",
+        "pthread.h",
+    ): "pthread_atfork(): to learn of a fork before any Python code of the child runs",
     ("ext/mpqueue.c", "unistd.h"): "getpid(): part of a queue's name",
     ("ext/process.c", "unistd.h"): "getpid(): what settles a forked child in its place",
     ("ext/shared_lock.c", "unistd.h"): "getpid(): whether this process owns the lock",

@@ -178,7 +178,7 @@ static int check(const struct mh_os_spawn *spawn)
 
 int mh_os_spawn(const struct mh_os_spawn *spawn)
 {
-    int report[2], unused, saved = errno;
+    int report[2] = {-1, -1}, unused, saved = errno;
     int rc = check(spawn);
     if (rc == 0) {
         rc = mh_os_pipe(report);

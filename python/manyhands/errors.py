@@ -27,7 +27,7 @@ class Error(Exception):
     """The root of manyhands' own exceptions. `code` is what `python -m manyhands explain` takes."""
 
     code: str | None = None
-    __notes__ = Code()
+    __notes__ = Code()  # pyright: ignore[reportAssignmentType]
 
 
 class OwnerDiedError(Error, OSError):

@@ -105,7 +105,7 @@ class _Named:
         self._core = core_object
         self._bind()
 
-    def _bind(self) -> None: ...
+    def _bind(self: Any) -> None: ...
 
     @classmethod
     def create(cls, name: str, *args: Any, **kwargs: Any) -> Any:
