@@ -126,8 +126,10 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
 
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+# The standard library's names first: where ours stand in for them, they load in the order that a program has.
 _COMMAND = (
-    "import sys; sys.path.insert(0, %r); from manyhands.multiprocessing._forkserver import main; main(%d, %d)"
+    "import sys; sys.path.insert(0, %r); import multiprocessing.queues, multiprocessing.forkserver; "
+    "from manyhands.multiprocessing._forkserver import main; main(%d, %d)"
 )
 
 
