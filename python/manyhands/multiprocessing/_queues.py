@@ -331,4 +331,5 @@ class SimpleQueue:
 
 # A child imports them by these names first; the modules there import this one.
 set_module("multiprocessing.queues", "manyhands.multiprocessing.queues", Queue, JoinableQueue, SimpleQueue)
-OwnQueue.__module__ = "manyhands.multiprocessing.queues"  # in strict compatibility, too: the standard library has none
+# In strict compatibility, too: the standard library has none.
+OwnQueue.__module__ = "manyhands.multiprocessing.queues"
