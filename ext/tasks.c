@@ -468,8 +468,8 @@ static PyObject *line_serve(ext_line *self, PyObject *const *args, Py_ssize_t na
 
 static PyObject *line_help(ext_line *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const ext_signature signature = {"help", 2, 2, 2, {"worker", "future"}};
-    PyObject *given[2] = {NULL, NULL};
+    static const ext_signature signature = {"help", 2, 3, 3, {"worker", "future", "run"}};
+    PyObject *given[3] = {NULL, NULL, NULL};
     if (ext_args(&signature, args, nargs, kwnames, given) < 0 || !is_worker(self, given[0])) {
         return NULL;
     }
@@ -477,7 +477,8 @@ static PyObject *line_help(ext_line *self, PyObject *const *args, Py_ssize_t nar
         PyErr_Format(PyExc_TypeError, "a Future, not %.200s", Py_TYPE(given[1])->tp_name);
         return NULL;
     }
-    service of = {.line = self, .worker = (ext_worker *) given[0], .run = Py_None};
+    service of = {
+        .line = self, .worker = (ext_worker *) given[0], .run = given[2] != NULL ? given[2] : Py_None};
     int rc = begin(&of, (ext_future *) given[1]);
     if (rc > 0) {
         ext_shielded_enter();
@@ -531,7 +532,8 @@ static PyMethodDef line_methods[] = {
         "Run tasks in the calling thread, which is shielded. Return 0: it has run as many as it may, is too\n"
         "old, or was abandoned; 1: there was None in the line; 2: nothing came for `idle` seconds."),
     EXT_METHOD("help", line_help, EXT_FASTCALL,
-               "help($self, /, worker, future)\n--\n\nRun this task here and now, if nobody has begun it."),
+               "help($self, /, worker, future, run=None)\n--\n\nRun this task here and now, if nobody has "
+               "begun it."),
     EXT_METHOD("qsize", line_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nReturn how many wait."),
     EXT_METHOD("empty", line_empty, METH_NOARGS, "empty($self, /)\n--\n\nReturn whether none waits."),
     EXT_METHOD("free_workers", line_free_workers, METH_NOARGS,

@@ -272,18 +272,12 @@ class ThreadEngine(Engine):
         """Who waits inside a task for another one of the same executor runs it here, if nobody has begun it: else all
         workers might wait for tasks that wait for a worker."""
         worker = getattr(_local, "worker", None)
-        if (
-            worker is None
-            or future._worker is not None
-            or worker.engine is not self
-            or self.held
-            or not worker.direct
-        ):
+        if worker is None or future._worker is not None or worker.engine is not self or self.held:
             return
         options = future._options
         if options is not None and options.timeout is not None:
             return
-        self.line.help(worker, future)
+        self.line.help(worker, future, None if worker.direct else worker.run)
         if worker.abandoned:  # the end was meant for the task that waits
             raise ThreadExit
 
