@@ -90,7 +90,6 @@
     X(KNOWN_CODE)      /* cleanup.c's */                                      \
     X(SET_EVENTS)      /* of sys.monitoring; monitor.c */                     \
     X(SET_LOCAL_EVENTS)                                                       \
-    X(CURRENT_FRAMES) /* sys._current_frames */                               \
     X(DEQUE)          /* collections.deque */                                 \
     X(HEAPPUSH)                                                               \
     X(HEAPPOP)
@@ -312,6 +311,9 @@ void ext_shield_leave(void);
 /* What `with shield():` does, for the calling thread. */
 void ext_shielded_enter(void);
 void ext_shielded_leave(void);
+
+/* _core._current_frames(): {ident: innermost frame} for the threads of this interpreter; frames.c. */
+PyObject *ext_current_frames(PyObject *module, PyObject *unused);
 
 /* ---- the end of the interpreter ------------------------------------------------------------------------------ */
 

@@ -97,6 +97,9 @@ static PyMethodDef module_methods[] = {
     EXT_METHOD("_waits", ext_waits, METH_NOARGS,
                "_waits($module, /)\n--\n\n"
                "Return (ident, key, object, seconds, owner's key or 0) for each wait, newest first."),
+    EXT_METHOD("_current_frames", ext_current_frames, METH_NOARGS,
+               "_current_frames($module, /)\n--\n\n"
+               "Return {ident: frame} for each thread of this interpreter that runs Python code."),
     EXT_METHOD("_unlink", ext_unlink, METH_O,
                "_unlink($module, name, /)\n--\n\nTake the name of a segment of shared memory away."),
     EXT_METHOD("_held", ext_held_list, METH_NOARGS,

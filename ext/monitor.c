@@ -152,12 +152,10 @@ static int begin(PyObject *module, ext_state *state, ext_monitor *monitor)
     }
     state->ref[EXT_SET_EVENTS] = PyObject_GetAttrString(monitoring, "set_events");
     state->ref[EXT_SET_LOCAL_EVENTS] = PyObject_GetAttrString(monitoring, "set_local_events");
-    PyObject *frames = PySys_GetObject("_current_frames");
-    state->ref[EXT_CURRENT_FRAMES] = Py_XNewRef(frames);
     watch_forks();
     monitor->tool = take_place(monitoring);
     int rc = monitor->tool == 0 || state->ref[EXT_SET_EVENTS] == NULL ||
-                     state->ref[EXT_SET_LOCAL_EVENTS] == NULL || frames == NULL
+                     state->ref[EXT_SET_LOCAL_EVENTS] == NULL
                  ? -1
                  : 0;
     for (size_t i = 0; rc == 0 && i < sizeof table / sizeof table[0]; i++) {
@@ -338,13 +336,13 @@ static void trip(ext_state *state, PyFrameObject *frame)
 }
 
 /* The innermost frame of a thread (new reference), or NULL. The GIL keeps it and those outside of it still. Without one the
- * monitor's mutex does, while events are on: _current_frames() stops the world, and no frame is left from then on but by an
+ * monitor's mutex does, while events are on: to ask for it stops the world, and no frame is left from then on but by an
  * event of a hunted thread, which waits for the mutex (FOR_WALK has the ways to leave one that parking has no use for). Frames
  * of a trace function, which have no events, are the exception. */
-static PyFrameObject *frame_of(ext_state *state, ext_control *control)
+static PyFrameObject *frame_of(ext_control *control)
 {
     unsigned long number = atomic_load_explicit(&control->ident, memory_order_relaxed);
-    PyObject *frames = quiet(PyObject_CallNoArgs(state->ref[EXT_CURRENT_FRAMES]));
+    PyObject *frames = quiet(ext_current_frames(NULL, NULL));
     PyObject *ident = frames == NULL ? NULL : PyLong_FromUnsignedLong(number);
     PyObject *frame = ident == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(frames, ident));
     PyErr_Clear();
@@ -356,7 +354,7 @@ static PyFrameObject *frame_of(ext_state *state, ext_control *control)
 /* It was not met in time. Where its frames cannot be walked, events stay on. */
 static void give_up_on(ext_state *state, ext_control *control)
 {
-    PyFrameObject *frame = frame_of(state, control);
+    PyFrameObject *frame = frame_of(control);
     control->until = frame == NULL ? mh_in_ns(HUNT_NS) : 0;
     trip(state, frame);
 }
@@ -364,7 +362,7 @@ static void give_up_on(ext_state *state, ext_control *control)
 /* A loop around a call that is blocked is left when the call returns, not one turn later. */
 static void watch_loop(ext_state *state, ext_control *control)
 {
-    PyFrameObject *frame = frame_of(state, control);
+    PyFrameObject *frame = frame_of(control);
     if (frame != NULL) {
         PyCodeObject *code = PyFrame_GetCode(frame);
         add_events(state, (PyObject *) code, state->monitor.end);
@@ -405,7 +403,7 @@ static void look_after(ext_state *state)
         UNLOCK(&state->monitor);
         return;
     }
-    if (calls % LOOK_EVERY != 0 || state->ref[EXT_CURRENT_FRAMES] == NULL) {
+    if (calls % LOOK_EVERY != 0 || state->ref[EXT_SET_EVENTS] == NULL) {
         return;
     }
     int64_t now = mh_now();

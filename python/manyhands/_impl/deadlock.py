@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import warnings
 from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
-from manyhands._impl.dump import Wait, describe, stack_of
+from manyhands._impl.dump import Wait, current_frames, describe, stack_of
 from manyhands.errors import DeadlockError, DeadlockWarning
 
 __all__ = ["bind", "report", "text_of"]
@@ -39,7 +38,7 @@ def mode() -> str:
 def text_of(ring: list[Wait]) -> str:
     """The ring in words, with the stacks of all its threads."""
     names = {thread.ident: thread.name for thread in std.enumerate()}
-    frames = sys._current_frames()
+    frames = current_frames()
     parts = [f"deadlock: {len(ring)} threads wait for each other's locks\n"]
     for at, wait in enumerate(ring):
         holder = ring[(at + 1) % len(ring)].ident

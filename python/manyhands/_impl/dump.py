@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any, NamedTuple, TextIO
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
 
-__all__ = ["Wait", "describe", "dump", "held", "report", "stack_of", "waits"]
+__all__ = ["Wait", "current_frames", "describe", "dump", "held", "report", "stack_of", "waits"]
 
 std: Any = stdlib_of("threading")
 
@@ -23,6 +24,14 @@ class Wait(NamedTuple):
     what: Any  # the lock, queue, event...
     seconds: float  # how long it has lasted
     owner: int  # key of the thread that holds `what`; 0: nobody does, or it is no lock
+
+
+def current_frames() -> dict[int, FrameType]:
+    """The innermost frame of each thread of this interpreter, by ident.
+
+    `sys._current_frames()` also reaches into other interpreters, whose GIL we do not hold: memory is corrupted.
+    """
+    return sys._current_frames() if core is None else core._current_frames()
 
 
 def waits() -> list[Wait]:
@@ -105,6 +114,6 @@ def report(here: Any) -> str:
     """The text of `dump()`. `here` is the frame of the calling thread to begin at."""
     found = waits()
     names = _names(found)
-    frames = sys._current_frames() | {std.get_ident(): here}
+    frames = current_frames() | {std.get_ident(): here}
     locks = held()
     return "\n".join(_report(ident, frame, found, locks, names) for ident, frame in frames.items())

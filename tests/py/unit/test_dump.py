@@ -319,3 +319,55 @@ def test_an_error_of_the_report_itself_ends_the_wait() -> None:
         None,
     )
     assert done.stdout == "[1] False False []\n", done.stderr
+
+
+OTHER_INTERPRETERS = """
+import threading
+
+import manyhands
+import manyhands.threading
+from manyhands._impl.dump import current_frames
+from manyhands.futures import InterpreterPoolExecutor
+
+ROUNDS = 8
+
+
+def spin():
+    while not done.is_set():
+        manyhands.checkpoint()
+
+
+def look():
+    # Each way in which the package asks for the frames of threads.
+    while not done.is_set():
+        assert threading.get_ident() in current_frames()
+        with open("/dev/null", "w") as nowhere:
+            manyhands.dump(nowhere)
+        assert spinning.pause(30)
+        spinning.resume()
+
+
+done = threading.Event()
+spinning = manyhands.threading.Thread(target=spin)
+looking = threading.Thread(target=look)
+spinning.start()
+looking.start()
+for _ in range(ROUNDS):
+    with InterpreterPoolExecutor(2) as executor:
+        # makes its interpreter import much, which calls and allocates all the time
+        calls = [executor.submit(__import__, "manyhands.futures.process") for _ in range(4)]
+        for call in calls:
+            call.result()
+done.set()
+looking.join()
+spinning.join()
+print("whole")
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="interpreters with a GIL of their own: 3.13 and newer")
+def test_it_looks_into_no_other_interpreter() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_INTERPRETERS], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
