@@ -511,11 +511,13 @@ def atomics() -> None:
 @row("allocate_lock")
 @row("_waits")
 @row("_held")
+@row("_current_frames")
 @row("arena_usage")
 @row("arena_sweep")
 @row("arena_fd")
 def functions() -> None:
     core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
+    core._current_frames()
     assert core.arena_usage() and core.arena_sweep() == 0 and core.arena_fd() >= 0
 
 
