@@ -5,6 +5,7 @@ pool is asked for afterwards.
 """
 
 import ctypes
+import faulthandler
 import multiprocessing.util
 import os
 import resource
@@ -37,8 +38,14 @@ def raise_it():
     raise ValueError("as planned")
 
 
+def segfault():
+    faulthandler.disable()  # pytest's, which would write to the standard error of the tests
+    ctypes.string_at(0)
+
+
 def overflow():
     """The stack of C, not Python's recursion limit: the regular expressions of libc recurse at each bracket."""
+    faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
     ctypes.CDLL(None).regcomp(ctypes.create_string_buffer(4096), b"(" * 1_000_000, 1)
     os._exit(99)  # it did not overflow
@@ -57,7 +64,7 @@ DEATHS = {
     "exception": raise_it,
     "exit": lambda: os._exit(7),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "segfault": lambda: ctypes.string_at(0),
+    "segfault": segfault,
     "overflow": overflow,
     "memory": use_up_memory,
 }
