@@ -90,7 +90,7 @@
     X(KNOWN_CODE)      /* cleanup.c's */                                      \
     X(SET_EVENTS)      /* of sys.monitoring; monitor.c */                     \
     X(SET_LOCAL_EVENTS)                                                       \
-    X(DEQUE)          /* collections.deque */                                 \
+    X(DEQUE) /* collections.deque */                                          \
     X(HEAPPUSH)                                                               \
     X(HEAPPOP)
 

@@ -5,14 +5,20 @@
 
 /* What the running thread knows of itself. */
 static _Thread_local struct {
-    ext_control *control; /* NULL where the thread is not adopted, or by C code */
-    unsigned shields;     /* shield()s that it is inside of */
-    bool shielded;        /* ThreadExit was raised: the waits of its clean-up are left alone */
+    ext_control *control;     /* NULL where the thread is not adopted, or by C code */
+    PyInterpreterState *home; /* of the control */
+    unsigned shields;         /* shield()s that it is inside of */
+    bool shielded;            /* ThreadExit was raised: the waits of its clean-up are left alone */
 } current;
 
 ext_control *ext_control_self(void)
 {
     return current.control;
+}
+
+ext_control *ext_control_of(PyInterpreterState *home)
+{
+    return home == current.home ? current.control : NULL;
 }
 
 bool ext_shielded(void)
@@ -260,6 +266,7 @@ static PyObject *control_adopt(ext_control *self, PyObject *name)
         return NULL;
     }
     current.control = (ext_control *) Py_NewRef((PyObject *) self);
+    current.home = PyInterpreterState_Get();
     current.shielded = false;
     ext_held_control(self);
     show_name(name);

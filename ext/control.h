@@ -26,6 +26,8 @@ typedef struct ext_control {
 
 /* The control of the calling thread, or NULL. */
 ext_control *ext_control_self(void);
+/* The same, if it is of that interpreter. */
+ext_control *ext_control_of(PyInterpreterState *home);
 
 /* Was it asked to end since ThreadExit was last raised in it? */
 static inline bool ext_control_exit_due(const ext_control *control)

@@ -211,7 +211,65 @@ static PyType_Spec event_spec = {
     .slots = event_slots,
 };
 
+/* ---- Started: the event that a Thread sets once it runs, which brings the Thread's control ------------------------ */
+
+typedef struct ext_started {
+    ext_event event;
+    PyObject *control;
+} ext_started;
+
+static PyObject *started_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    ext_started *self = (ext_started *) event_new(type, args, kwargs);
+    PyObject *control_type = self == NULL ? NULL : ext_ref((PyObject *) self, EXT_CONTROL_TYPE);
+    if (self != NULL) {
+        self->control = control_type == NULL ? NULL : PyObject_CallNoArgs(control_type);
+        if (self->control == NULL) {
+            Py_CLEAR(self);
+        }
+    }
+    return (PyObject *) self;
+}
+
+static void started_dealloc(ext_started *self)
+{
+    PyObject *control = self->control; /* holds no other object: no part of a cycle */
+    event_dealloc((PyObject *) self);
+    Py_XDECREF(control);
+}
+
+static PyMemberDef started_members[] = {
+    {"control", Py_T_OBJECT_EX, offsetof(ext_started, control), Py_READONLY,
+     PyDoc_STR("The thread's Control.")},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot started_slots[] = {
+    {Py_tp_doc,
+     (void *) PyDoc_STR("Started()\n--\n\nAn event, with the control of the thread that sets it.")},
+    {Py_tp_new, started_new},
+    {Py_tp_dealloc, started_dealloc},
+    {Py_tp_members, started_members},
+    {0, NULL},
+};
+
+static PyType_Spec started_spec = {
+    .name = "manyhands._core.Started",
+    .basicsize = sizeof(ext_started),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = started_slots,
+};
+
+static int add_started(PyObject *module, ext_state *state)
+{
+    PyObject *bases = PyTuple_Pack(1, state->ref[EXT_EVENT_TYPE]);
+    int rc = bases == NULL ? -1 : ext_add_type(module, state, -1, &started_spec, bases);
+    Py_XDECREF(bases);
+    return rc;
+}
+
 int ext_event_ready(PyObject *module, ext_state *state)
 {
-    return ext_add_type(module, state, EXT_EVENT_TYPE, &event_spec, NULL);
+    int rc = ext_add_type(module, state, EXT_EVENT_TYPE, &event_spec, NULL);
+    return rc < 0 ? rc : add_started(module, state);
 }

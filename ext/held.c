@@ -88,7 +88,7 @@ ext_holder *ext_holder_begin(void)
     if (found != NULL) {
         found->home = home;
         found->ident = PyThread_get_thread_ident();
-        found->control = NULL;
+        found->control = ext_control_of(home);
         atomic_store_explicit(&found->ended, false, memory_order_relaxed);
     }
     atomic_flag_clear_explicit(&all_guard, memory_order_release);
@@ -170,7 +170,7 @@ PyObject *ext_held_get_owner(PyObject *lock, void *offset)
 
 void ext_held_control(ext_control *control)
 {
-    ext_holder *me = ext_holder_self();
+    ext_holder *me = own_in(PyInterpreterState_Get()); /* none yet: it asks for the control when it is made */
     if (me != NULL) {
         EXT_HELD_ENTER(me->guard);
         me->control = control;

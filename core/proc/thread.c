@@ -224,16 +224,16 @@ void mh__tell_the_end(void)
 void mh_thread_disown_at_end(mh_thread *thread)
 {
     struct own *t = own_adopted(thread, "mh_thread_disown_at_end");
-    if (mh_os_thread_call_at_end(mh__run_cleanups) < 0) {
-        leave(t);
-        return;
-    }
+    _Atomic(uint32_t) *word = &t->control.word;
     t->cpu = NOT_KEPT;
     mh__control_attach(NULL);
-    mh__tell_the_end(); /* of an earlier one */
-    mh__tls()->ended = &t->control.word;
-    mh_or_acq_rel(&t->control.word,
-                  MH__FINISHED); /* pairs with mh__control_await_finish; last: see FINISHED above */
+    mh__tell_the_end();                           /* of an earlier one */
+    if (mh__control_mark_finished(&t->control)) { /* last: see FINISHED above */
+        mh__tls()->ended = word;
+        if (mh_os_thread_call_at_end(mh__run_cleanups) < 0) {
+            mh__tell_the_end();
+        }
+    }
 }
 
 /* ---- join ---- */

@@ -77,8 +77,19 @@ void mh__control_hold(int up)
 
 void mh__control_finish(struct mh__control *control)
 {
-    mh_or_acq_rel(&control->word, MH__FINISHED); /* pairs with mh__control_await_finish */
-    wake_all(control);
+    if (mh__control_mark_finished(control)) {
+        wake_all(control);
+    }
+}
+
+/* Sleep while the word is that, and be woken by the end. */
+static int watch(struct mh__control *control, uint32_t word, mh_deadline deadline, mh_cancel *cancel)
+{
+    uint32_t watched = word | MH__JOINED;
+    if (word != watched && !mh_cas_acq_rel(&control->word, &word, watched)) {
+        return 0; /* look again */
+    }
+    return mh_wait(&control->word, watched, deadline, cancel, MH_PRIVATE);
 }
 
 int mh__control_pause(struct mh__control *control)
@@ -103,7 +114,7 @@ int mh__control_await_pause(struct mh__control *control, mh_deadline deadline, m
         if (word & (MH__PARKED | MH__IN_WAIT)) {
             return 0;
         }
-        int rc = mh_wait(&control->word, word, deadline, cancel, MH_PRIVATE);
+        int rc = watch(control, word, deadline, cancel);
         if (rc < 0) {
             return rc;
         }
@@ -136,7 +147,7 @@ int mh__control_await_finish(struct mh__control *control, mh_deadline deadline, 
         if (word & MH__FINISHED) {
             return 0;
         }
-        int rc = mh_wait(&control->word, word, deadline, cancel, MH_PRIVATE);
+        int rc = watch(control, word, deadline, cancel);
         if (rc < 0) {
             return rc;
         }

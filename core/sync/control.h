@@ -2,8 +2,8 @@
  * thread that it makes or adopts; mh_wait and mh_checkpoint obey it. A thread without one pays one TLS load
  * for each wait.
  *
- * Bit table of `word`. The first two are set by others, the rest by the thread itself. All are waited for on
- * the word itself.
+ * Bit table of `word`. The first two and the last are set by others, the rest by the thread itself. All are waited
+ * for on the word itself.
  *   PAUSE      asked to park: cleared by resume. Ignored once TERMINATE is set, and while the thread is
  *              shielded.
  *   TERMINATE  asked to end: for ever. Every unshielded wait and checkpoint returns -ECANCELED.
@@ -11,6 +11,7 @@
  *   IN_WAIT    it sleeps in mh_wait, unshielded: as good as parked, since it parks before mh_wait returns or
  *              calls the interrupt hook. Never set while shielded or held.
  *   FINISHED   it is over.
+ *   JOINED     somebody sleeps until it is over, or has: never cleared. Without it the end wakes nobody.
  *
  * Transitions (who: from -> to, and whom it wakes)
  *   pauser      PAUSE = 1                                      -
@@ -18,7 +19,8 @@
  *   terminator  TERMINATE = 1                                  all
  *   thread      IN_WAIT = 1 (sleep) / 0 (slept)                all, if PAUSE is set (a pauser waits)
  *   thread      PARKED = 1 / 0, while PAUSE and no TERMINATE   all, on 1
- *   thread      FINISHED = 1                                   all
+ *   watcher     JOINED = 1, in the word that it goes to sleep on   -
+ *   thread      FINISHED = 1                                   all, if JOINED is set
  * IN_WAIT and PARKED are cleared and PAUSE read in one step: a pauser who saw one of them with its PAUSE set knows
  * that the thread will see it. A thread that is paused again before it has left the first pause stays parked.
  */
@@ -35,6 +37,7 @@
 #define MH__PARKED 4u
 #define MH__IN_WAIT 8u
 #define MH__FINISHED 16u
+#define MH__JOINED 32u
 
 /* All-zero is valid: nothing asked for. Private to the process; must outlive the thread and all who hold its
  * address. */
@@ -59,7 +62,15 @@ void mh__control_shield(
     int up); /* 1: up, 0: down; they nest. Without a control block nothing. Panics where none is up. */
 /* The same for holds. */
 void mh__control_hold(int up);
-/* Mark it finished and wake whoever joins. Call mh__control_attach(NULL) before. */
+/* Mark it finished; whether somebody may sleep until it is, and must be woken by the address of the word: the block may be
+ * gone by then. Call mh__control_attach(NULL) before. */
+static inline int mh__control_mark_finished(struct mh__control *control)
+{
+    /* pairs with mh__control_await_finish. The watcher's bit and this one are in one word: either it is seen here, or the
+     * watcher's exchange fails and it sees this. */
+    return (mh_or_acq_rel(&control->word, MH__FINISHED) & MH__JOINED) != 0;
+}
+/* The same, and wake whoever waits for it. */
 void mh__control_finish(struct mh__control *control);
 
 /* ---- for others */

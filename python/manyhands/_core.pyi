@@ -159,6 +159,11 @@ class Event:
     def set(self, /) -> None: ...
     def wait(self, /, timeout: float | None = ..., *, cancel: CancelToken | None = ...) -> Any: ...
 
+@final
+class Started(Event):
+    @property
+    def control(self) -> Control: ...
+
 @disjoint_base
 class FutureBase:
     _alarm: Any

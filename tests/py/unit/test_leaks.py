@@ -360,10 +360,11 @@ def task_line() -> None:
     failing(core.TaskLine, MARK, MARK, MARK, 1)
 
 
+@row("Started: __new__ control")
 @row("Control: __new__ adopt disown join pause resume terminate state cpu_time terminating")
 def control() -> None:
     """The thread's own part is in the life of a thread; a control that no thread has adopted refuses some."""
-    made = core.Control()
+    made = core.Started().control
     for name in ("pause", "resume", "terminate"):
         failing(getattr(made, name), *([0] if name == "pause" else []))
     for name in ("state", "cpu_time", "terminating"):
