@@ -96,7 +96,12 @@ struct pidfd_info {
     int32_t exit_code; /* as wait() gives it */
 };
 #define PIDFD_INFO_OF_EXIT ((uint64_t) 8)
+/* ioctl() takes an int in POSIX, and in musl, whose bits the kernel reads as they are; glibc takes an unsigned long. */
+#ifdef __GLIBC__
 #define PIDFD_ASK_INFO _IOWR(0xff, 11, struct pidfd_info)
+#else
+#define PIDFD_ASK_INFO ((int) _IOWR(0xff, 11, struct pidfd_info))
+#endif
 
 int mh_os_pidfd_status(int pidfd, int *status)
 {

@@ -17,7 +17,7 @@
 static mh_channel *make(uint64_t max_items, uint64_t max_bytes, unsigned flags)
 {
     mh_channel *ch = NULL;
-    mh_channel_options options = {max_items, max_bytes, flags};
+    mh_channel_options options = {.max_items = max_items, .max_bytes = max_bytes, .flags = flags};
     CHECK_EQ(mh_channel_create(&options, &ch), 0);
     return ch;
 }

@@ -24,8 +24,7 @@ static actor *running;
 
 static uintptr_t frame_below(void)
 {
-    volatile char here = 0;
-    return (uintptr_t) &here;
+    return (uintptr_t) __builtin_frame_address(0);
 }
 
 static uintptr_t (*volatile below)(void) =
