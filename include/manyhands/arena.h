@@ -42,8 +42,8 @@ MH_API mh_arena *mh_arena_peek(void);
 
 /* Child made by exec: join the parent's arena, at the place that the parent reserved for it. A process that
  * is in that arena already (a forkserver's child) moves to `place`. 0; MH_E_STATE (this process has an arena
- * of its own); MH_E_LOST (the place was given to someone else meanwhile; MH_NO_PLACE: take any); -EINVAL,
- * -ENOMEM, and errors of mh_segment_attach.
+ * of its own); MH_E_LOST (the place was given to someone else meanwhile; MH_NO_PLACE: take any); MH_E_CORRUPT (no
+ * arena, or its tables lead outside of it); -EINVAL, -ENOMEM, and errors of mh_segment_attach.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits | cancellation: no | allocs: yes | death: the place
  * is swept */
 MH_API int mh_arena_join(int fd, uint32_t place, mh_arena **arena);

@@ -3,8 +3,8 @@
  *   static mh_barrier barrier;                        // once: mh_barrier_init(&barrier, 3, MH_PRIVATE);
  *   uint32_t index;
  *   int rc = mh_barrier_wait(&barrier, NULL, NULL, mh_in_ms(1000), NULL, &index);
- *   if (rc < 0) return rc;                            // somebody did not come: broken until
- *   mh_barrier_reset()
+ *   if (rc < 0) return rc;                            // somebody did not come: broken
+ *                                                     // until mh_barrier_reset()
  *
  * It breaks for all when one waiting party leaves by deadline, cancel, signal or death (found within a
  * second, and at the latest when the last party arrives); reset() mends it. Of a shared barrier each

@@ -1,5 +1,7 @@
 /* manyhands/base.h - what every other header needs: visibility, atomics, flags, version.
  *
+ *   if (strcmp(mh_version(), MH_VERSION) != 0) ...;    // built with one version, running with another: docs/abi.md
+ *
  * Safety words used in the contracts of all headers:
  *   MT-safe / MT-owner     any thread may call it / only the thread (or process) that owns the object
  *   PROC-safe / PROC-local works on objects in shared memory / on objects of this process only

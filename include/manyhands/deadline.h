@@ -2,6 +2,11 @@
  *
  * A deadline is an instant of CLOCK_MONOTONIC in nanoseconds. There are no relative time-outs: a loop that
  * waits again after an interruption passes the same deadline and is never late.
+ *
+ *   mh_deadline end = mh_in_ms(500);
+ *   while ((rc = mh_lock_acquire(&lock, end, NULL)) == -EINTR) {
+ *       handle_signals();
+ *   }
  */
 #ifndef MANYHANDS_DEADLINE_H
 #define MANYHANDS_DEADLINE_H

@@ -3,6 +3,9 @@
  * A function that can fail returns int: 0, or -errno, or one of the codes below -4095 that errno has no word
  * for. A positive value is success with a fact, so `rc < 0` always means that the call did not do what it
  * was asked. errno itself is left alone.
+ *
+ *   int rc = mh_channel_put(ch, &part, 1, 0, mh_in_ms(100), NULL);
+ *   if (rc < 0) fprintf(stderr, "put: %s (%s)\n", mh_strerror(rc), mh_error_name(rc));
  */
 #ifndef MANYHANDS_ERROR_H
 #define MANYHANDS_ERROR_H

@@ -4,6 +4,10 @@
  *   static int cook_run(mh_process *self) { ...; return 0; } // in the child; returns the exit status
  *   struct cook c = { .process.run = cook_run, .id = 7 };
  *   mh_process_start(&c.process);
+ *   mh_process_pause(&c.process, MH_FOREVER, NULL); ... mh_process_resume(&c.process);
+ *   mh_process_join(&c.process, mh_in_ms(1000), NULL);
+ *   if (mh_process_exit_code(&c.process, &code) == 0) ...;    // what run returned; minus a signal that killed it
+ *   mh_process_fini(&c.process);
  *
  * Pausing (SIGSTOP) never leaves a process stopped inside a shared section of manyhands. Liveness is by
  * pidfd, which a recycled process id cannot deceive. See docs/design/0003-pausing.md.

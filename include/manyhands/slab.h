@@ -4,6 +4,14 @@
  * Which slots are free is known only to the process that made the slab; the others map it and use what they
  * are told of. A freed run is zeroed and used again only where no one else can know it: its handle never left
  * the process, and no fork happened since it was allocated. The rest is given back with the slab.
+ *
+ *   mh_slab *slab;
+ *   size_t at;
+ *   mh_slab_create(1 << 20, &slab);
+ *   mh_slab_alloc(slab, sizeof(mh_lock), &at);                  // all zero: an unlocked lock
+ *   mh_lock *lock = mh_slab_at(slab, at, sizeof(mh_lock));      // tell others mh_slab_fd(slab) and `at`
+ *   mh_slab_free(slab, at, sizeof(mh_lock), 1);                 // 1: somebody else was told
+ *   mh_slab_close(slab);
  */
 #ifndef MANYHANDS_SLAB_H
 #define MANYHANDS_SLAB_H

@@ -8,8 +8,8 @@
  *   }
  *   struct cook c = { .thread.run = cook_run };
  *   mh_thread_start(&c.thread);
- *   mh_thread_pause(&c.thread, MH_FOREVER); ... mh_thread_resume(&c.thread);
- *   mh_thread_terminate(&c.thread); mh_thread_join(&c.thread, MH_FOREVER);
+ *   mh_thread_pause(&c.thread, MH_FOREVER, NULL); ... mh_thread_resume(&c.thread);
+ *   mh_thread_terminate(&c.thread); mh_thread_join(&c.thread, MH_FOREVER, NULL);
  *
  * Cooperative, never asynchronous: a thread parks, or learns that it is to end, at mh_checkpoint() and
  * inside every wait of manyhands (which then returns -ECANCELED). Why: docs/design/0003-pausing.md.

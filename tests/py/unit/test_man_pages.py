@@ -1,5 +1,6 @@
 """The C reference that is made from the headers."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,42 @@ def test_a_page_says_how_it_is_called_and_what_it_promises(reference):
     for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "CONTRACT", "SEE ALSO"):
         assert f".SH {section}\n" in text
     assert "MT-safe PROC-safe" in text and "After a death" in text
+
+
+def arguments(text: str, start: int) -> list[str]:
+    """Those of a call whose parenthesis opens at `start`, split at the commas of its own level."""
+    found, depth, word = [], 0, ""
+    for char in text[start:]:
+        depth += (char in "([{") - (char in ")]}")
+        if (char == "," and depth == 1) or depth == 0:
+            found.append(word.strip("( \n"))
+            word = ""
+            if depth == 0:
+                break
+        else:
+            word += char
+    return [] if found in ([""], ["void"]) else found
+
+
+def test_the_examples_in_the_headers_call_what_there_is():
+    """Each header has one, and each call in it has as many arguments as the function."""
+    texts = {path.stem: path.read_text() for path in (ROOT / "include/manyhands").glob("*.h")}
+    takes = {
+        match[1]: len(arguments(text, match.end() - 1))
+        for text in texts.values()
+        for match in re.finditer(r"^MH_API [^(;]*?(mh_\w+)\(", text, re.M)
+    }
+    calls = 0
+    for name, text in texts.items():
+        overview = text[: text.index("#ifndef MANYHANDS_")]
+        example = "".join(line[5:] + "\n" for line in overview.splitlines() if line.startswith(" *   "))
+        assert name == "manyhands" or "mh_" in example, f"{name}.h shows no use"
+        for match in re.finditer(r"\b(mh_\w+)\(", re.sub(r"//.*", "", example)):
+            given = arguments(re.sub(r"//.*", "", example), match.end() - 1)
+            if match[1] in takes and "..." not in given:
+                assert len(given) == takes[match[1]], f"{name}.h: {match[1]}({', '.join(given)})"
+                calls += 1
+    assert calls > 50
 
 
 def test_man_finds_nothing_to_complain_of(reference):
