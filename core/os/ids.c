@@ -26,6 +26,7 @@ _Atomic(uint64_t) mh__os_self;
 /* Written in a child before it has a second thread, so relaxed is enough; atomic, because a thread that the fork left
  * behind may have been reading it, which race detectors carry over into the child. */
 static _Atomic(uint32_t) inherited_key;
+static _Atomic(uint64_t) self_start; /* of the process that mh__os_self names */
 
 static void after_fork_in_child(void)
 {
@@ -58,30 +59,42 @@ int mh_os_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(voi
     return rc != 0 ? rc : -pthread_atfork(prepare, parent, child);
 }
 
-void mh__os_learn_thread(struct mh__tls *tls)
+/* Where the handler cannot be registered nothing is kept that a forked child would take for its own: it is asked for anew
+ * each time. */
+int mh__os_learn_tid(struct mh__tls *tls)
 {
-    (void) register_fork_handler();
-    tls->tid = (int) syscall(SYS_gettid);
-    if (tls->key == 0) {
-        tls->key = (uint32_t) tls->tid;
-        if (tls->key == mh_load_rlx(&inherited_key)) {
-            tls->key ^= KEY_OTHER;
-        }
+    int tid = (int) syscall(SYS_gettid);
+    if (register_fork_handler() == 0) {
+        tls->tid = tid;
     }
+    return tid;
 }
 
-void mh__os_learn_who(struct mh__tls *tls)
+uint32_t mh__os_learn_key(struct mh__tls *tls)
+{
+    uint32_t tid = (uint32_t) mh_os_tid();
+    tls->key = tid == mh_load_rlx(&inherited_key) ? tid ^ KEY_OTHER : tid;
+    return tls->key;
+}
+
+uint64_t mh__os_learn_who(struct mh__tls *tls)
 {
     int tid = mh_os_tid();
-    tls->who = (uint64_t) (uint32_t) tid | mh_os_start_time(tid) << 32;
+    uint64_t who = (uint64_t) (uint32_t) tid | mh_os_start_time(tid) << 32;
+    if (register_fork_handler() == 0) {
+        tls->who = who;
+    }
+    return who;
 }
 
 uint64_t mh__os_learn_self(void)
 {
-    (void) register_fork_handler();
     int pid = (int) getpid();
-    uint64_t self = (uint64_t) (uint32_t) pid | mh_os_start_time(pid) << 32;
-    mh_store_rlx(&mh__os_self, self);
+    uint64_t start = mh_os_start_time(pid), self = (uint64_t) (uint32_t) pid | start << 32;
+    if (register_fork_handler() == 0) {
+        mh_store_rlx(&self_start, start);
+        mh_store_rel(&mh__os_self, self); /* pairs with the load in mh_os_start_time() */
+    }
     return self;
 }
 
@@ -139,6 +152,10 @@ static int read_stat(int id, struct stat_line *line)
 uint64_t mh_os_start_time(int id)
 {
     struct stat_line line;
+    uint64_t self = mh_load_acq(&mh__os_self); /* pairs with the store in mh__os_learn_self() */
+    if (self != 0 && (int) (uint32_t) self == id) {
+        return mh_load_rlx(&self_start);
+    }
     return id > 0 && read_stat(id, &line) == 0 ? line.start : 0;
 }
 

@@ -73,8 +73,9 @@ static inline uint32_t mh_os_forks(void)
 extern _Atomic(uint32_t) mh__os_forks MH_HIDDEN;
 extern _Atomic(uint64_t) mh__os_self MH_HIDDEN; /* 0: not asked yet, or forked since */
 uint64_t mh__os_learn_self(void);
-void mh__os_learn_thread(struct mh__tls *tls); /* key and tid */
-void mh__os_learn_who(struct mh__tls *tls);
+uint32_t mh__os_learn_key(struct mh__tls *tls);
+int mh__os_learn_tid(struct mh__tls *tls);
+uint64_t mh__os_learn_who(struct mh__tls *tls);
 
 static inline uint64_t mh_os_self(void)
 {
@@ -93,26 +94,17 @@ static inline int mh_os_pid(void)
 static inline uint32_t mh_os_key(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->key == 0) {
-        mh__os_learn_thread(tls);
-    }
-    return tls->key;
+    return tls->key != 0 ? tls->key : mh__os_learn_key(tls);
 }
 static inline int mh_os_tid(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->tid == 0) {
-        mh__os_learn_thread(tls);
-    }
-    return tls->tid;
+    return tls->tid != 0 ? tls->tid : mh__os_learn_tid(tls);
 }
 static inline uint64_t mh_os_who(void)
 {
     struct mh__tls *tls = mh__tls();
-    if (tls->who == 0) {
-        mh__os_learn_who(tls);
-    }
-    return tls->who;
+    return tls->who != 0 ? tls->who : mh__os_learn_who(tls);
 }
 #endif
 /* pthread_atfork, with the ids above already right when `child` runs. 0 or -ENOMEM. */

@@ -1,7 +1,7 @@
 /* core/proc/process.c - start, join, end. Pausing is in process_pause.c, the pipe of die-with-parent in
  * lifeline.c. */
 #include "core/proc/process.h"
-#include "manyhands/arena.h"
+#include "core/shm/arena.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -33,19 +33,33 @@ static int reserve_place(uint32_t *place)
     return rc < 0 ? rc : mh_arena_reserve(arena, place);
 }
 
-static void give_back_place(uint32_t place)
+/* Of a child that did not come to be, or that has ended. */
+static void give_back_place(const struct proc *p)
 {
     mh_arena *arena;
-    if (place != NO_PLACE && mh_arena_get(&arena) == 0) {
-        mh_arena_unreserve(arena, place);
+    if (p->place == NO_PLACE || mh_arena_get(&arena) < 0) {
+        return;
+    }
+    if (p->pid > 0 && p->start != 0) {
+        mh__arena_unreserve_gone(arena, p->place, p->pid, p->start);
+    } else {
+        mh_arena_unreserve(arena, p->place);
     }
 }
 
-static int settle_place(uint32_t place, int pid)
+static int settle_here(uint32_t place)
 {
     mh_arena *arena;
     int rc = mh_arena_get(&arena);
-    return rc < 0 ? rc : mh_arena_settle(arena, place, pid);
+    return rc < 0 ? rc : mh_arena_settle(arena, place, mh_os_pid());
+}
+
+static void settle_child(const struct proc *p)
+{
+    mh_arena *arena;
+    if (mh_arena_get(&arena) == 0) {
+        (void) mh__arena_settle_child(arena, p->place, p->pid, p->start);
+    }
 }
 
 /* In the forked child. What the run function printed must come out, and atexit handlers are the parent's:
@@ -55,8 +69,8 @@ static _Noreturn void child(mh_process *process, struct proc *p, struct mh_os_ch
     mh__tls()->control = NULL; /* this thread's pauser stayed behind in the parent */
     p->pid = mh_os_pid();
     p->pidfd = -1;
-    p->start = mh_os_start_time(p->pid);
-    if (mh_os_become(changes) < 0 || settle_place(p->place, p->pid) < 0) {
+    p->start = mh_os_start_time(p->pid); /* known since mh_os_pid() */
+    if (mh_os_become(changes) < 0 || settle_here(p->place) < 0) {
         mh_os_exit(127);
     }
     mh_store_rel(&p->life, LIFE_STARTED); /* nobody to pair with: the only thread here */
@@ -78,11 +92,9 @@ static int start_function(mh_process *process, struct proc *p, struct mh_os_chil
         child(process, p, changes);
     }
     if (pid < 0) {
-        give_back_place(p->place);
+        give_back_place(p);
         p->place = NO_PLACE;
-        return pid;
     }
-    (void) settle_place(p->place, pid); /* the child does the same; whoever comes first */
     return pid;
 }
 
@@ -108,6 +120,9 @@ static void note_child(struct proc *p, int pid)
     }
     if (p->pidfd < 0) {
         p->pidfd = -1;
+    }
+    if (p->own && p->place != NO_PLACE) {
+        settle_child(p); /* it does so itself, too; whoever comes first */
     }
 }
 
@@ -220,7 +235,7 @@ static void note_end(struct proc *p, uint32_t how)
     mh_store_rel(&p->ended, how); /* pairs with the acquire in mh__proc_ended */
     (void) mh__proc_let_go(p);    /* no signal goes out any more; the pausers are told */
     if (p->own) {
-        give_back_place(p->place);
+        give_back_place(p);
     }
 }
 

@@ -81,7 +81,7 @@ static int view(mh_segment *segment, mh_arena **arena)
     return 0;
 }
 
-static void forget(mh_arena *arena)
+void mh__arena_forget(mh_arena *arena)
 {
     mh_os_unmap(arena->local, arena->block_max * sizeof(uint32_t));
     mh_segment_close(arena->segment);
@@ -115,11 +115,11 @@ void mh__arena_unlock(mh_arena *arena)
     mh__guard_leave(&arena->crossing);
 }
 
-static int make(mh_arena **arena)
+int mh__arena_make(size_t size, size_t least, mh_arena **arena)
 {
     mh_segment *segment;
     mh_arena *made;
-    int rc = mh_segment_reserve(ARENA_SIZE, ARENA_LEAST, MH__KIND_ARENA, &segment);
+    int rc = mh_segment_reserve(size, least, MH__KIND_ARENA, &segment);
     if (rc == 0) {
         rc = view(segment, &made);
     }
@@ -134,7 +134,7 @@ static int make(mh_arena **arena)
     rc = mh__place_need(made);
     mh__arena_unlock(made);
     if (rc < 0) {
-        forget(made);
+        mh__arena_forget(made);
     } else {
         *arena = made;
     }
@@ -149,7 +149,7 @@ int mh_arena_get(mh_arena **arena)
         mh__guard_enter(&mh__arena_guard);
         mine = mh_load_acq(&mh__arena_mine);
         if (mine == NULL) {
-            rc = make(&mine);
+            rc = mh__arena_make(ARENA_SIZE, ARENA_LEAST, &mine);
         }
         if (rc == 0) {
             mh_store_rel(&mh__arena_mine, mine);
@@ -167,6 +167,15 @@ mh_arena *mh_arena_peek(void)
     return mh_load_acq(&mh__arena_mine);
 }
 
+/* Its tables, while nobody changes them. */
+static int is_whole(mh_arena *arena)
+{
+    mh__arena_lock(arena);
+    int whole = mh__arena_valid(arena);
+    mh__arena_unlock(arena);
+    return whole;
+}
+
 static int join_new(int fd, mh_arena **arena)
 {
     mh_segment *segment;
@@ -181,8 +190,8 @@ static int join_new(int fd, mh_arena **arena)
     const mh__arena_header *header = made->header;
     if (header->page != made->page || header->heap_pages != made->heap_pages ||
         header->block_max != made->block_max || header->block_top > made->block_max ||
-        header->parcel_top > made->block_max) {
-        forget(made);
+        header->parcel_top > made->block_max || !is_whole(made)) {
+        mh__arena_forget(made);
         return MH_E_CORRUPT;
     }
     *arena = made;
@@ -232,7 +241,7 @@ int mh_arena_join(int fd, uint32_t place, mh_arena **arena)
     if (rc == 0) {
         rc = settle(mine, place);
         if (rc < 0 && !had) {
-            forget(mine);
+            mh__arena_forget(mine);
         } else if (rc == 0 && !had) {
             forget_before_exec(mine);
         }

@@ -124,10 +124,16 @@ struct mh_arena {
 };
 
 /* arena.c */
+int mh__arena_make(size_t size, size_t least,
+                   mh_arena **arena);        /* one of such a size, as mh_segment_reserve() */
+void mh__arena_forget(mh_arena *arena);      /* unmap it; it is not this process's arena */
 void mh__arena_lock(mh_arena *arena);        /* both locks; repairs after a death */
 void mh__arena_unlock(mh_arena *arena);      /* releases orphaned parcels first */
 void mh__arena_lock_shared(mh_arena *arena); /* with `crossing` held */
 void mh__arena_unlock_shared(mh_arena *arena);
+
+/* arena_valid.c; with both locks held: do extents and lists stay within their bounds? The tops have been looked at. */
+int mh__arena_valid(const mh_arena *arena);
 
 /* arena_places.c; all with both locks held */
 int mh__place_need(mh_arena *arena); /* this process gets a place, if it has none. 0, -EAGAIN */
@@ -136,6 +142,11 @@ void mh__place_forget(mh_arena *arena); /* other places where this very process 
 void mh__place_move(mh_arena *arena, uint32_t place); /* this process is at `place` from now on */
 uint32_t mh__place_sweep(mh_arena *arena);
 int mh__place_free(mh_arena *arena, uint32_t place); /* drop all that is held there; returns blocks freed */
+
+/* As mh_arena_settle(), of a child whose start time is known, and mh_arena_unreserve(), of one that is known to have ended:
+ * /proc, which takes some ten microseconds an answer, need not be asked. Take both locks. */
+int mh__arena_settle_child(mh_arena *arena, uint32_t place, int pid, uint64_t start);
+void mh__arena_unreserve_gone(mh_arena *arena, uint32_t place, int pid, uint64_t start);
 
 /* arena_fork.c */
 int mh__arena_watch_forks(void); /* with mh__arena_guard held */
@@ -152,6 +163,7 @@ uint64_t mh__space_commit(mh_arena *arena,
 int mh__space_is_idle(mh_arena *arena);    /* more is idle than should be: see relieve */
 void mh__space_put(mh_arena *arena, uint32_t index); /* a USED block is free from now on */
 void mh__space_rebuild(mh_arena *arena);
+uint32_t mh__space_bin(uint64_t pages);  /* of a free block of so many pages, at least 1 */
 void mh__space_relieve(mh_arena *arena); /* give pages back where many are idle; only `crossing` held */
 
 /* blocks.c */

@@ -192,19 +192,42 @@ int mh_arena_reserve(mh_arena *arena, uint32_t *place)
     return rc;
 }
 
-void mh_arena_unreserve(mh_arena *arena, uint32_t place)
+/* As in mh_os_self(). */
+static uint64_t who_is(int pid, uint64_t start)
 {
-    if (place >= MH_ARENA_PLACES) {
-        return;
-    }
+    return start << 32 | (uint32_t) pid;
+}
+
+/* `gone`: a process that is known to have ended; 0: none is. */
+static void unreserve(mh_arena *arena, uint32_t place, uint64_t gone)
+{
     mh__arena_lock(arena);
     const mh__place *at = &arena->places[place];
     uint32_t state = mh_load_acq(&at->state);
+    uint64_t who = mh_load_rlx(&at->who);
     int own = state == MH__PLACE_RESERVED && mh_load_rlx(&at->reserver) == mh_os_self();
-    if (own || (state == MH__PLACE_TAKEN && !mh_os_alive(mh_load_rlx(&at->who)))) {
+    if (own || (state == MH__PLACE_TAKEN && (who == gone || !mh_os_alive(who)))) {
         (void) mh__place_free(arena, place);
     }
     mh__arena_unlock(arena);
+}
+
+void mh_arena_unreserve(mh_arena *arena, uint32_t place)
+{
+    if (place < MH_ARENA_PLACES) {
+        unreserve(arena, place, 0);
+    }
+}
+
+void mh__arena_unreserve_gone(mh_arena *arena, uint32_t place, int pid, uint64_t start)
+{
+    unreserve(arena, place, who_is(pid, start));
+}
+
+/* Two words for one process: also where one of them was made when /proc did not tell its start time. */
+static int is_same(uint64_t a, uint64_t b)
+{
+    return a == b || ((uint32_t) a == (uint32_t) b && (a >> 32 == 0 || b >> 32 == 0));
 }
 
 /* This process goes to `place`, which was reserved for it, or which its parent says it is at. */
@@ -215,26 +238,36 @@ static int settle_self(mh_arena *arena, uint32_t place)
     if (place == mh_load_rlx(&arena->place)) {
         return 0;
     }
-    if (state == MH__PLACE_FREE || (state == MH__PLACE_TAKEN && mh_load_rlx(&at->who) != mh_os_self())) {
+    if (state == MH__PLACE_FREE ||
+        (state == MH__PLACE_TAKEN && !is_same(mh_load_rlx(&at->who), mh_os_self()))) {
         return MH_E_LOST;
     }
     mh__place_move(arena, place);
     return 0;
 }
 
-static int settle_child(mh_arena *arena, uint32_t place, int pid)
+static int settle_child(mh_arena *arena, uint32_t place, uint64_t who)
 {
     mh__place *at = &arena->places[place];
     uint32_t state = mh_load_acq(&at->state);
-    uint64_t who = (mh_os_start_time(pid) & UINT32_MAX) << 32 | (uint32_t) pid;
     if (state == MH__PLACE_TAKEN) {
-        return mh_load_rlx(&at->who) == who ? 0 : MH_E_STATE;
+        return is_same(mh_load_rlx(&at->who), who) ? 0 : MH_E_STATE;
     }
     if (state != MH__PLACE_RESERVED || mh_load_rlx(&at->reserver) != mh_os_self()) {
         return MH_E_STATE;
     }
-    take(at, who);
+    if (who >> 32 != 0) { /* else the child may know better, and does it itself */
+        take(at, who);
+    }
     return 0;
+}
+
+int mh__arena_settle_child(mh_arena *arena, uint32_t place, int pid, uint64_t start)
+{
+    mh__arena_lock(arena);
+    int rc = settle_child(arena, place, who_is(pid, start));
+    mh__arena_unlock(arena);
+    return rc;
 }
 
 int mh_arena_settle(mh_arena *arena, uint32_t place, int pid)
@@ -242,8 +275,11 @@ int mh_arena_settle(mh_arena *arena, uint32_t place, int pid)
     if (place >= MH_ARENA_PLACES || pid <= 0) {
         return -EINVAL;
     }
+    if (pid != mh_os_pid()) {
+        return mh__arena_settle_child(arena, place, pid, mh_os_start_time(pid));
+    }
     mh__arena_lock(arena);
-    int rc = pid == mh_os_pid() ? settle_self(arena, place) : settle_child(arena, place, pid);
+    int rc = settle_self(arena, place);
     mh__arena_unlock(arena);
     return rc;
 }

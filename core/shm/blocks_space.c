@@ -28,7 +28,7 @@ static uint32_t log2_of(uint64_t n)
 
 /* The bin whose size is the largest that is not above `pages`: 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ...
  * */
-static uint32_t bin_of(uint64_t pages)
+uint32_t mh__space_bin(uint64_t pages)
 {
     if (pages < 4) {
         return (uint32_t) pages;
@@ -53,7 +53,7 @@ static void push(mh_arena *arena, uint32_t index)
     mh__block *entry = &arena->blocks[index];
     uint32_t pages = mh__extent_pages(mh_load_rlx(&entry->extent));
     uint32_t warm = entry->flags & MH__BLOCK_WARM;
-    uint32_t *list = &header->bin[warm][bin_of(pages)];
+    uint32_t *list = &header->bin[warm][mh__space_bin(pages)];
     entry->next = *list;
     *list = index;
     if (warm) {
@@ -141,7 +141,7 @@ static void split(mh_arena *arena, uint32_t index, uint64_t pages)
 
 static uint32_t from_larger(mh_arena *arena, uint64_t pages)
 {
-    for (uint32_t bin = bin_of(pages) + 1; bin < MH__ARENA_BINS; bin++) {
+    for (uint32_t bin = mh__space_bin(pages) + 1; bin < MH__ARENA_BINS; bin++) {
         for (uint32_t warm = 0; warm < 2; warm++) {
             uint32_t index = pop(arena, warm, bin);
             if (index != MH__ARENA_NONE) {
@@ -155,7 +155,7 @@ static uint32_t from_larger(mh_arena *arena, uint64_t pages)
 
 static uint32_t find(mh_arena *arena, uint64_t pages)
 {
-    uint32_t bin = bin_of(pages), index = pop(arena, 1, bin);
+    uint32_t bin = mh__space_bin(pages), index = pop(arena, 1, bin);
     if (index == MH__ARENA_NONE) {
         index = pop(arena, 0, bin);
     }
@@ -209,7 +209,7 @@ static int make_room(mh_arena *arena, uint64_t pages)
     if (pages > limit || header->used_pages > limit - pages) {
         return 0;
     }
-    if (header->bin[1][bin_of(pages)] != MH__ARENA_NONE) {
+    if (header->bin[1][mh__space_bin(pages)] != MH__ARENA_NONE) {
         return 1; /* warm already: no page more */
     }
     while (header->used_pages + header->idle_pages + pages > limit) {
@@ -355,7 +355,7 @@ void mh__space_relieve(mh_arena *arena)
         MH__TRACE("relieve: cold");
         mh_store_rlx(&entry->holder[place / 64], UINT64_C(0));
         mh__space_put(arena, index);
-        (void) pop(arena, 1, bin_of(mh__extent_pages(mh_load_rlx(&entry->extent))));
+        (void) pop(arena, 1, mh__space_bin(mh__extent_pages(mh_load_rlx(&entry->extent))));
         entry->flags = 0;
         push(arena, index);
         mh__arena_unlock_shared(arena);

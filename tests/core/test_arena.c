@@ -633,6 +633,43 @@ TEST(join_what_is_no_arena)
     mh_segment_close(zeros);
 }
 
+/* Every way in which a table can lead outside of the mapping, or never end. */
+TEST(join_a_torn_arena)
+{
+    mh_arena *torn, *joined = NULL;
+    mh_block block[4];
+    CHECK_EQ(mh__arena_make(4 << 20, 4 << 20, &torn), 0); /* this process is in none */
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_EQ(mh_block_alloc(torn, 5000, &block[i]), 0);
+    }
+    mh_block_drop(torn, block[2]);
+    mh_block_drop(torn, block[3]);
+    uint64_t extent = mh_load_rlx(&torn->blocks[0].extent), freed = mh_load_rlx(&torn->blocks[2].extent);
+    uint32_t top = torn->header->heap_top, *list = &torn->header->bin[1][mh__space_bin(2)], first = *list,
+             next = torn->blocks[first].next;
+#define REFUSED_WITH(place, value, before)                                              \
+    do {                                                                                \
+        place = (value);                                                                \
+        CHECK_EQ(mh_arena_join(mh_arena_fd(torn), MH_NO_PLACE, &joined), MH_E_CORRUPT); \
+        CHECK(mh_arena_peek() == NULL);                                                 \
+        place = (before);                                                               \
+    } while (0)
+    REFUSED_WITH(torn->blocks[0].extent, mh__extent(top, 1), extent);
+    REFUSED_WITH(torn->blocks[0].extent, mh__extent(0, 0), extent);
+    REFUSED_WITH(torn->blocks[2].extent, mh__extent(0, UINT32_MAX), freed);
+    REFUSED_WITH(torn->blocks[2].extent, mh__extent(0, 1), freed); /* in the wrong list */
+    REFUSED_WITH(torn->header->heap_top, UINT32_MAX, top);
+    REFUSED_WITH(*list, torn->header->block_top, first);
+    REFUSED_WITH(*list, 0, first); /* a block in use */
+    REFUSED_WITH(torn->blocks[first].next, first, next);
+    REFUSED_WITH(torn->header->void_list, first, MH__ARENA_NONE);
+    REFUSED_WITH(torn->header->parcel_list, torn->header->parcel_top, MH__ARENA_NONE);
+    REFUSED_WITH(torn->header->block_top, torn->block_max + 1, 4);
+    CHECK_EQ(mh_arena_join(mh_arena_fd(torn), MH_NO_PLACE, &joined), 0);
+    CHECK_EQ(mh_arena_id(joined), mh_arena_id(torn));
+    mh__arena_forget(torn);
+}
+
 /* This program again, told what to do by its environment. vfork runs no fork handlers, fork does. */
 static void start_and_join(int by_fork)
 {
