@@ -83,6 +83,10 @@ sanitize: ## the C tests under ASan with UBSan, then under TSan, a selection und
 	@rc=0; for name in address,undefined thread; do $(SETUP) sanitize $$name || rc=1; done; \
 	$(SETUP) memcheck || rc=1; exit $$rc
 
+.PHONY: faults
+faults: ## every C test with each call that the system can refuse refused in turn, under ASan: STEP=20 skips (ARGS: lock pool)
+	@$(if $(STEP),T_FAULT_STEP=$(STEP)) $(SETUP) faults $(ARGS)
+
 .PHONY: docs-c
 docs-c: ## the C reference from the headers, in build/reference: man pages (man -l .../mh_channel_put.3) and Markdown
 	@$$($(SETUP) python) tools/man_pages.py build/reference

@@ -75,6 +75,19 @@ void t_only(struct t_case *test)
 
 /* ---- checks ---- */
 
+static _Noreturn void fail_with(const char *file, int line, const char *text, long long value)
+{
+    if (t_on_failure != NULL) {
+        t_on_failure(file, line, text, value);
+    }
+    fprintf(stderr, "  %s:%d: CHECK failed (process %d): %s\n", file, line, (int) getpid(), text);
+    fflush(NULL);
+    if (in_debugger) {
+        abort();
+    }
+    _exit(1);
+}
+
 void t_fail(const char *file, int line, const char *format, ...)
 {
     char text[512];
@@ -82,12 +95,7 @@ void t_fail(const char *file, int line, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "  %s:%d: CHECK failed (process %d): %s\n", file, line, (int) getpid(), text);
-    fflush(NULL);
-    if (in_debugger) {
-        abort();
-    }
-    _exit(1);
+    fail_with(file, line, text, 0);
 }
 
 void t_skip(const char *reason)
@@ -100,7 +108,9 @@ void t_skip(const char *reason)
 void t_check_eq(const char *file, int line, const char *text, long long a, long long b)
 {
     if (a != b) {
-        t_fail(file, line, "%s: %lld, not %lld", text, a, b);
+        char whole[512];
+        snprintf(whole, sizeof whole, "%s: %lld, not %lld", text, a, b);
+        fail_with(file, line, whole, a);
     }
 }
 
@@ -127,6 +137,8 @@ void t_nap(double seconds)
     }
 }
 
+double t_patience = 10;
+
 int t_emulated(void)
 {
     return getenv("T_EMULATED") != NULL;
@@ -139,8 +151,9 @@ int t_scale(void)
 
 /* ---- children ---- */
 
-/* 1 and its status where it ended, 0 where it lives when the time is up, -1 where it is no child of ours. */
-static int wait_until(pid_t child, double end, int *status)
+/* 1 and its status where it ended, 0 where it lives when the time is up, or `enough` says so, -1 where it is no child of
+ * ours. */
+static int wait_for(pid_t child, double end, int (*enough)(void), int *status)
 {
     for (double nap = 0.0002;; nap = nap < 0.005 ? nap * 2 : nap) {
         pid_t ended = waitpid(child, status, WNOHANG);
@@ -150,11 +163,16 @@ static int wait_until(pid_t child, double end, int *status)
         if (ended < 0 && errno != EINTR) {
             return -1;
         }
-        if (t_now() > end) {
+        if (t_now() > end || (enough != NULL && enough())) {
             return 0;
         }
         t_nap(nap);
     }
+}
+
+static int wait_until(pid_t child, double end, int *status)
+{
+    return wait_for(child, end, NULL, status);
 }
 
 pid_t t_fork(void (*function)(void *), void *argument)
@@ -385,12 +403,10 @@ static _Noreturn void run_child(const struct t_case *test)
     exit(0); /* not _exit: a leak check runs at exit */
 }
 
-/* 1 where the test ended; its verdict in `why`: empty where it did well. */
-static int judge(int ended, int status, int limit, char *why, size_t size)
+/* 0 passed, 1 failed, T_SKIPPED, from how it ended; what is wrong in `why`. */
+static int judge(int status, char *why, size_t size)
 {
-    if (!ended) {
-        snprintf(why, size, "not done after %d s", limit);
-    } else if (WIFSIGNALED(status)) {
+    if (WIFSIGNALED(status)) {
         snprintf(why, size, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) == T_SKIPPED) {
         return T_SKIPPED;
@@ -402,34 +418,51 @@ static int judge(int ended, int status, int limit, char *why, size_t size)
     return 1;
 }
 
-/* 0 passed, 1 failed, T_SKIPPED. */
-static int run_test(const struct t_case *test)
+/* The same for one that did not end by itself. */
+static int stop_it(pid_t child, double limit, int too_long, char *why, size_t size)
 {
-    char why[128] = "";
-    double start = t_now();
+    int status;
+    if (too_long) {
+        each_of_group(child, 8, print_stacks);
+        snprintf(why, size, "not done after %g s", limit);
+    } else {
+        snprintf(why, size, "stopped");
+    }
+    kill(-child, SIGKILL);
+    waitpid(child, &status, 0);
+    return 1;
+}
+
+int t_run_once(const struct t_case *test, double limit, int (*enough)(void), char *why, size_t size)
+{
+    int status = 0;
+    why[0] = 0;
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
         run_child(test);
     }
     if (child < 0) {
-        perror("fork");
+        snprintf(why, size, "fork: %s", strerror(errno));
         return 1;
     }
     setpgid(child, child);
-    int limit = test->limit * t_scale(), status = 0;
-    int ended = wait_until(child, start + limit, &status) == 1;
-    if (!ended) {
-        each_of_group(child, 8, print_stacks);
-        kill(-child, SIGKILL);
-        waitpid(child, &status, 0);
-    }
-    int result = judge(ended, status, limit, why, sizeof why);
+    double end = t_now() + limit;
+    int result = wait_for(child, end, enough, &status) == 1 ? judge(status, why, size)
+                                                            : stop_it(child, limit, t_now() > end, why, size);
     int living = reap_leftovers(result == 1 ? 0 : 0.5 * t_scale());
     if (living > 0 && result != 1) {
         result = 1;
-        snprintf(why, sizeof why, "left %d process%s behind", living, living == 1 ? "" : "es");
+        snprintf(why, size, "left %d process%s behind", living, living == 1 ? "" : "es");
     }
+    return result;
+}
+
+static int run_test(const struct t_case *test)
+{
+    char why[128];
+    double start = t_now();
+    int result = t_run_once(test, test->limit * t_scale(), NULL, why, sizeof why);
     printf("%-7s %-44s %6.2f s  %s\n",
            result == 0   ? "ok"
            : result == 1 ? "FAILED"
@@ -442,7 +475,6 @@ static int run_test(const struct t_case *test)
 static int run_all(void)
 {
     int passed = 0, failed = 0, skipped = 0;
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     for (struct t_case *test = first; test != NULL; test = test->next) {
         int result = run_test(test);
         passed += result == 0;
@@ -473,7 +505,8 @@ static int run_here(const char *name)
 int main(int count, char **arguments)
 {
     if (count == 1) {
-        return run_all();
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        return t_run_otherwise != NULL ? t_run_otherwise(first) : run_all();
     }
     if (strcmp(arguments[1], "-l") == 0) {
         for (struct t_case *test = first; test != NULL; test = test->next) {

@@ -32,6 +32,15 @@ struct t_case {
 void t_add(struct t_case *test);
 void t_only(struct t_case *test); /* forget the others: for the harness's own test */
 
+/* For a program that runs its tests by a rule of its own (fault/every.c): where it has these two, `t_run_otherwise` is
+ * called in the place of "each once", and its value is the exit status; and `t_on_failure` where a check fails, in the
+ * process in which it does, with the left side of CHECK_EQ, else 0. */
+int t_run_otherwise(struct t_case *first) __attribute__((weak));
+void t_on_failure(const char *file, int line, const char *text, long long value) __attribute__((weak));
+/* Run one test. 0 passed, 1 failed, T_SKIPPED; `why` says more. It is killed once it has run for `limit` seconds, then its
+ * stacks are printed; and once `enough` (or NULL) says so, which is a failure, too. */
+int t_run_once(const struct t_case *test, double limit, int (*enough)(void), char *why, size_t size);
+
 #define TEST(name) TEST_LIMIT(name, T_LIMIT)
 #define TEST_LIMIT(name, seconds)                                                  \
     static void t__run_##name(void);                                               \
@@ -48,11 +57,11 @@ void t_only(struct t_case *test); /* forget the others: for the harness's own te
 #define FAIL(...) t_fail(__FILE__, __LINE__, __VA_ARGS__)
 /* End this test, neither passed nor failed: what it needs is not on this machine. */
 #define SKIP(reason) t_skip(reason)
-/* Look at a condition until it holds; fails after ten seconds. For a state that another thread or process is on its way
- * to ("it sleeps now"), never instead of a barrier. */
+/* Look at a condition until it holds; fails after ten seconds (t_patience). For a state that another thread or process is
+ * on its way to ("it sleeps now"), never instead of a barrier. */
 #define CHECK_EVENTUALLY(condition)                                            \
     do {                                                                       \
-        double t__end = t_now() + 10 * t_scale();                              \
+        double t__end = t_now() + t_patience * t_scale();                      \
         while (!(condition)) {                                                 \
             if (t_now() > t__end) {                                            \
                 t_fail(__FILE__, __LINE__, "never came true: %s", #condition); \
@@ -69,6 +78,7 @@ void t_check_str(const char *file, int line, const char *text, const char *a, co
 
 double t_now(void); /* seconds, CLOCK_MONOTONIC */
 void t_nap(double seconds);
+extern double t_patience;
 int t_emulated(void); /* 1 with T_EMULATED=1: a fork beside a large mapping takes half a second */
 int t_scale(void); /* 1, or 5 under a sanitizer or with T_SLOW=1 (valgrind): multiply your own limits by it */
 

@@ -37,15 +37,25 @@ static inline void raise_flag(MH_ATOMIC(uint32_t) *word)
     mh_wake(word, INT32_MAX, 0);
 }
 
-static inline int await_flag(MH_ATOMIC(uint32_t) *word)
+static inline int await_flag_until(MH_ATOMIC(uint32_t) *word, mh_deadline end)
 {
     while (mh_load_acq(word) == 0) {
-        int rc = mh_wait(word, 0, MH_FOREVER, NULL, 0);
+        int rc = mh_wait(word, 0, end, NULL, 0);
         if (rc < 0) {
             return rc;
         }
     }
     return 0;
+}
+
+static inline int await_flag(MH_ATOMIC(uint32_t) *word)
+{
+    return await_flag_until(word, MH_FOREVER);
+}
+
+static inline mh_deadline soon(void)
+{
+    return mh_in_ms((int64_t) (t_patience * 1000) * t_scale());
 }
 
 static inline int worker_run(mh_process *self)
@@ -65,7 +75,7 @@ static inline void start_with(struct worker *worker, int (*script)(struct worker
     worker->board = board;
     mh_store_rel(&board->begun, 0);
     CHECK_EQ(mh_process_start(&worker->process), 0);
-    CHECK_EQ(await_flag(&board->begun), 0);
+    CHECK_EQ(await_flag_until(&board->begun, soon()), 0);
 }
 
 static inline struct board *start(struct worker *worker, int (*script)(struct worker *))
@@ -73,11 +83,6 @@ static inline struct board *start(struct worker *worker, int (*script)(struct wo
     struct board *board = t_shared(sizeof *board);
     start_with(worker, script, board, 0);
     return board;
-}
-
-static inline mh_deadline soon(void)
-{
-    return mh_in_ms(10000 * t_scale());
 }
 
 static inline int end(struct worker *worker)

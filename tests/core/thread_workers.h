@@ -29,15 +29,25 @@ static inline int gate_is_open(struct gate *gate)
     return mh_load_acq(&gate->word) != 0;
 }
 
-static inline int gate_pass(struct gate *gate)
+static inline mh_deadline soon(void)
+{
+    return mh_in_ms((int64_t) (t_patience * 1000) * t_scale());
+}
+
+static inline int gate_pass_until(struct gate *gate, mh_deadline end)
 {
     while (!gate_is_open(gate)) {
-        int rc = mh_wait(&gate->word, 0, MH_FOREVER, NULL, MH_PRIVATE);
+        int rc = mh_wait(&gate->word, 0, end, NULL, MH_PRIVATE);
         if (rc < 0) {
             return rc;
         }
     }
     return 0;
+}
+
+static inline int gate_pass(struct gate *gate)
+{
+    return gate_pass_until(gate, MH_FOREVER);
 }
 
 /* A worker that does what `script` says, and has whatever the scripts need. */
@@ -67,17 +77,12 @@ static inline void start_on(struct worker *worker, int (*script)(struct worker *
     worker->script = script;
     worker->other = other;
     CHECK_EQ(mh_thread_start(&worker->thread), 0);
-    CHECK_EQ(gate_pass(&worker->begun), 0);
+    CHECK_EQ(gate_pass_until(&worker->begun, soon()), 0);
 }
 
 static inline void start(struct worker *worker, int (*script)(struct worker *))
 {
     start_on(worker, script, NULL);
-}
-
-static inline mh_deadline soon(void)
-{
-    return mh_in_ms(10000 * t_scale());
 }
 
 static inline int end(struct worker *worker)

@@ -17,6 +17,7 @@ static struct counters {
     char call[24];
 } *counters;
 static atomic_long blocks, maps;
+static int wait_error = EINTR;
 
 void inject_begin(void)
 {
@@ -35,6 +36,11 @@ void inject_at(long n)
 void inject_old_kernel(int on)
 {
     atomic_store(&counters->old_kernel, on);
+}
+
+void inject_wait_error(int error)
+{
+    wait_error = error;
 }
 
 const char *inject_fired(void)
@@ -76,7 +82,7 @@ int mh_fault_syscall(long number, ...)
         va_start(arguments, number);
         int waits = is_futex_wait(arguments);
         va_end(arguments);
-        return waits && mh_fault("futex", EINTR);
+        return waits && mh_fault("futex", wait_error);
     }
     if (counters != NULL && atomic_load(&counters->old_kernel) && is_new(number)) {
         errno = ENOSYS;
@@ -90,7 +96,7 @@ int mh_fault_syscall(long number, ...)
     case 436:
         return mh_fault("close_range", ENOSYS);
     case 449:
-        return mh_fault("futex_waitv", EINTR);
+        return mh_fault("futex_waitv", wait_error);
     case SYS_process_vm_readv:
         return mh_fault("process_vm_readv", EPERM);
     case SYS_sched_setaffinity:

@@ -5,6 +5,8 @@
 void inject_begin(void); /* once, in the test's process */
 void inject_at(long n);  /* from now on the Nth call fails, in this process and its children; 0: none */
 const char *inject_fired(void); /* the call that failed; NULL: there were fewer than N */
+void inject_wait_error(
+    int error); /* what a futex wait that fails says: EINTR, or EAGAIN (the word has changed) */
 void inject_old_kernel(int on); /* every memfd, pidfd, close_range and futex_waitv is unknown to the kernel */
 
 struct inventory { /* of what core/ made and did not give back */
