@@ -30,6 +30,9 @@ void mh__trace_point(const char *name);
 #define mh_load_seq(p) (MH__STEP(p, "load"), atomic_load_explicit((p), memory_order_seq_cst))
 #define mh_store_rlx(p, v) (MH__STEP(p, "store"), atomic_store_explicit((p), (v), memory_order_relaxed))
 #define mh_store_rel(p, v) (MH__STEP(p, "store"), atomic_store_explicit((p), (v), memory_order_release))
+/* A step of a change that is made under a lock. The lock orders it for all who live, so it pairs with nothing; it is a release
+ * for the death in between: whoever takes the lock over from the dead finds no step without those before it. */
+#define mh_store_step(p, v) mh_store_rel(p, v)
 #define mh_store_seq(p, v) (MH__STEP(p, "store"), atomic_store_explicit((p), (v), memory_order_seq_cst))
 #define mh_xchg_acq(p, v) (MH__STEP(p, "xchg"), atomic_exchange_explicit((p), (v), memory_order_acquire))
 #define mh_xchg_rel(p, v) (MH__STEP(p, "xchg"), atomic_exchange_explicit((p), (v), memory_order_release))

@@ -190,7 +190,7 @@ int mh_process_start(mh_process *process)
         mh_os_close(lifeline);
     }
     if (rc < 0) {
-        mh_store_rel(&p->life, LIFE_NEW);
+        mh_store_rel(&p->life, LIFE_NEW); /* pairs with the next begin() */
         return rc;
     }
     note_child(p, rc);
@@ -213,7 +213,7 @@ int mh_process_adopt(mh_process *process, int pid, uint32_t place)
     p->place = place;
     if (mh_load_rlx(&p->ended) != ENDED_ALIVE || (p->pidfd < 0 && !mh_process_alive(pid, p->start))) {
         mh_store_rlx(&p->ended, ENDED_ALIVE);
-        mh_store_rel(&p->life, LIFE_NEW);
+        mh_store_rel(&p->life, LIFE_NEW); /* pairs with the next begin() */
         return -ESRCH;
     }
     mh_store_rel(&p->life, LIFE_STARTED); /* pairs with mh__proc_check */

@@ -152,7 +152,7 @@ int mh_arena_get(mh_arena **arena)
             rc = mh__arena_make(ARENA_SIZE, ARENA_LEAST, &mine);
         }
         if (rc == 0) {
-            mh_store_rel(&mh__arena_mine, mine);
+            mh_store_rel(&mh__arena_mine, mine); /* pairs with the load above, and in mh_arena_peek() */
         }
         mh__guard_leave(&mh__arena_guard);
     }
@@ -247,7 +247,7 @@ int mh_arena_join(int fd, uint32_t place, mh_arena **arena)
         }
     }
     if (rc == 0) {
-        mh_store_rel(&mh__arena_mine, mine);
+        mh_store_rel(&mh__arena_mine, mine); /* pairs with the loads in mh_arena_get() and mh_arena_peek() */
         *arena = mine;
     }
     mh__guard_leave(&mh__arena_guard);

@@ -64,7 +64,7 @@ int mh_block_in_message(mh_arena *arena, mh_block block, mh_block mailbox, mh_pa
         if (box != NULL) {
             box->flags |= MH__BLOCK_BOX;
         }
-        MH__TRACE("parcel: before the commit");
+        MH__TRACE("parcel: before the commit"); /* pairs with find_parcel() */
         mh_store_rel(&made->word, word_of(generation, mh_load_rlx(&arena->place), MH__PARCEL_POSTED));
         MH__TRACE("parcel: posted");
         *parcel = generation << 32 | (index + 1);
@@ -88,7 +88,7 @@ static uint32_t release(mh_arena *arena, uint32_t index)
 {
     mh__parcel *parcel = &arena->parcels[index];
     mh__block *entry = mh__block_find(arena, parcel->block);
-    mh_store_rel(&parcel->word, word_of(mh_load_rlx(&parcel->word) >> 32, 0, MH__PARCEL_FREE));
+    mh_store_step(&parcel->word, word_of(mh_load_rlx(&parcel->word) >> 32, 0, MH__PARCEL_FREE));
     MH__TRACE("parcel: released");
     parcel->next = arena->header->parcel_list;
     arena->header->parcel_list = index;
@@ -160,7 +160,7 @@ void mh__parcel_recount(mh_arena *arena)
             entry->messages++;
             continue;
         }
-        mh_store_rel(&parcel->word, word_of(word >> 32, 0, MH__PARCEL_FREE));
+        mh_store_step(&parcel->word, word_of(word >> 32, 0, MH__PARCEL_FREE));
         parcel->next = header->parcel_list;
         header->parcel_list = i;
     }

@@ -112,7 +112,7 @@ static uint32_t carve(mh_arena *arena, uint64_t pages)
     if (index == MH__ARENA_NONE) {
         return index;
     }
-    mh_store_rel(&arena->blocks[index].extent, mh__extent(header->heap_top, (uint32_t) pages));
+    mh_store_step(&arena->blocks[index].extent, mh__extent(header->heap_top, (uint32_t) pages));
     header->heap_top += (uint32_t) pages;
     MH__TRACE("space: carved");
     return index;
@@ -128,11 +128,11 @@ static void split(mh_arena *arena, uint32_t index, uint64_t pages)
     if (other == MH__ARENA_NONE) {
         return;
     }
-    mh_store_rel(&entry->extent, mh__extent(mh__extent_first(extent), (uint32_t) pages));
+    mh_store_step(&entry->extent, mh__extent(mh__extent_first(extent), (uint32_t) pages));
     MH__TRACE("space: shrunk");
     mh__block *second = &arena->blocks[other];
     second->flags = entry->flags & MH__BLOCK_WARM;
-    mh_store_rel(&second->extent, mh__extent(mh__extent_first(extent) + (uint32_t) pages, rest));
+    mh_store_step(&second->extent, mh__extent(mh__extent_first(extent) + (uint32_t) pages, rest));
     MH__TRACE("space: rest has its extent");
     set_state(second, MH__BLOCK_FREE);
     MH__TRACE("space: split");
@@ -413,7 +413,7 @@ static void add_gap(mh_arena *arena, uint64_t first, uint64_t end)
     if (index == MH__ARENA_NONE) {
         return;
     }
-    mh_store_rel(&arena->blocks[index].extent, mh__extent((uint32_t) first, (uint32_t) (end - first)));
+    mh_store_step(&arena->blocks[index].extent, mh__extent((uint32_t) first, (uint32_t) (end - first)));
     arena->blocks[index].flags = MH__BLOCK_WARM; /* nobody knows */
     set_state(&arena->blocks[index], MH__BLOCK_FREE);
     MH__TRACE("rebuild: gap");

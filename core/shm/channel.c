@@ -316,7 +316,7 @@ uint64_t mh_channel_items(const mh_channel *ch)
 
 void mh_channel_share_outside(mh_channel *ch)
 {
-    mh_store_rel(&ch->view.ring->outside, 1);
+    mh_store_rel(&ch->view.ring->outside, 1); /* pairs with the load below */
 }
 
 int mh_channel_is_outside(const mh_channel *ch)

@@ -202,12 +202,12 @@ static void grant(struct mh__view *view, struct round *round, uint64_t cursor,
                   const struct mh__record *record, lease_word *lease)
 {
     hands_take(view->hands, cursor);
-    mh_store_rel(lease, mh_os_self());
+    mh_store_step(lease, mh_os_self());
     MH__TRACE("lease.granted");
     if (cursor == round->fresh) {
         round->fresh = mh__past(cursor, record->size);
     } else {
-        mh_store_rel(&view->ring->returned, mh_load_rlx(&view->ring->returned) - 1);
+        mh_store_step(&view->ring->returned, mh_load_rlx(&view->ring->returned) - 1);
         MH__TRACE("lease.uncounted");
     }
 }
@@ -215,9 +215,9 @@ static void grant(struct mh__view *view, struct round *round, uint64_t cursor,
 /* It is copied out, and nobody gets it again. One that came back: it lies before the head. */
 static void give_up(struct mh__view *view, lease_word *lease)
 {
-    mh_store_rel(lease, DONE);
+    mh_store_step(lease, DONE);
     MH__TRACE("lease.given_up");
-    mh_store_rel(&view->ring->returned, mh_load_rlx(&view->ring->returned) - 1);
+    mh_store_step(&view->ring->returned, mh_load_rlx(&view->ring->returned) - 1);
     MH__TRACE("lease.given_up.uncounted");
 }
 
@@ -338,7 +338,7 @@ static int done_held(struct mh__view *view)
             return rc < 0 ? rc : -EPERM;
         }
     }
-    mh_store_rel(lease, DONE);
+    mh_store_step(lease, DONE);
     MH__TRACE("lease.done");
     (void) advance(view);
     return 0;
@@ -390,14 +390,14 @@ static int take_from_dead(struct mh__view *view, uint64_t cursor, lease_word *le
         return 0;
     }
     if (mh_load_rlx(&ring->closed) & MH__DISCARD) {
-        mh_store_rel(lease, DONE);
+        mh_store_step(lease, DONE);
         return 0;
     }
     mh_store_rlx(deaths_of(lease), mh_load_rlx(deaths_of(lease)) + 1);
     MH__TRACE("lease.died");
-    mh_store_rel(lease, WAITS);
+    mh_store_step(lease, WAITS);
     MH__TRACE("lease.returned");
-    mh_store_rel(&ring->returned, mh_load_rlx(&ring->returned) + 1);
+    mh_store_step(&ring->returned, mh_load_rlx(&ring->returned) + 1);
     MH__TRACE("lease.counted");
     return 0;
 }
@@ -471,7 +471,7 @@ void mh__lease_repair(struct mh__view *view)
     }
     if (walk(view, count_waiting, &count) == 0) {
         MH__TRACE("lease.recount");
-        mh_store_rel(&view->ring->returned, count);
+        mh_store_step(&view->ring->returned, count);
         MH__TRACE("lease.recounted");
         (void) advance(view);
     }
@@ -481,7 +481,7 @@ static int throw_away(struct mh__view *view, uint64_t cursor, lease_word *lease,
 {
     (void) view, (void) cursor, (void) arg;
     if (mh_load_rlx(lease) == WAITS) {
-        mh_store_rel(lease, DONE);
+        mh_store_step(lease, DONE);
         MH__TRACE("lease.thrown");
     }
     return 0;
@@ -495,9 +495,9 @@ void mh__lease_drop(struct mh__view *view)
     lease_word *lease;
 
     (void) walk(view, throw_away, NULL);
-    mh_store_rel(&ring->returned, 0);
+    mh_store_step(&ring->returned, 0);
     while (head != tail && look_at(view, head, &record, &lease) == 0) { /* one by one: each step is whole */
-        mh_store_rel(lease, DONE);
+        mh_store_step(lease, DONE);
         MH__TRACE("lease.drop");
         head = mh__past(head, record.size);
         mh__ring_take(view, head);

@@ -135,7 +135,7 @@ static int grow(struct mh__view *view, uint64_t cursor, uint32_t units)
         MH__TRACE("ring.grow.copy");
         spread(view, window, wide, from, mh__position(cursor));
         MH__TRACE("ring.grow.store");
-        mh_store_rel(&ring->window, wide); /* the other end reads it under its own lock, which orders it */
+        mh_store_step(&ring->window, wide); /* the other end reads it under its own lock, which orders it */
         MH__TRACE("ring.grow.done");
     }
     mh__head_leave(view);
@@ -372,18 +372,18 @@ static void repair_head(struct mh__view *view)
         head = mh_load_rlx(&ring->head);
     } else if (taking != head) {
         if (!mh_load_rlx(&ring->lost_staged)) {
-            mh_store_rel(&ring->lost_next,
-                         mh_load_rlx(&ring->lost) + (mh__number(head) - mh__number(taking)));
+            mh_store_step(&ring->lost_next,
+                          mh_load_rlx(&ring->lost) + (mh__number(head) - mh__number(taking)));
             MH__TRACE("ring.repair.next");
-            mh_store_rel(&ring->lost_staged, 1);
+            mh_store_step(&ring->lost_staged, 1);
         }
         MH__TRACE("ring.repair.staged");
-        mh_store_rel(&ring->lost, mh_load_rlx(&ring->lost_next));
+        mh_store_step(&ring->lost, mh_load_rlx(&ring->lost_next));
         MH__TRACE("ring.repair.counted");
     }
-    mh_store_rel(&ring->taking, head);
+    mh_store_step(&ring->taking, head);
     MH__TRACE("ring.repair.taken");
-    mh_store_rel(&ring->lost_staged, 0);
+    mh_store_step(&ring->lost_staged, 0);
     mh__gate_open_all(&ring->not_full, view->flags);
     mh__gate_open_all(&ring->all_done, view->flags);
 }
@@ -435,12 +435,12 @@ void mh__ring_shrink(struct mh__view *view)
     if (mh_load_rlx(mh__floor(view)) == mh_load_rlx(&ring->tail) && touched > view->keep &&
         touched <= view->most) {
         if (window > view->keep) {
-            mh_store_rel(&ring->window, view->keep); /* nothing is there: no record changes its place */
+            mh_store_step(&ring->window, view->keep); /* nothing is there: no record changes its place */
         }
         MH__TRACE("ring.shrink.stored");
         discard(view, view->keep, touched);
         MH__TRACE("ring.shrink.discarded");
-        mh_store_rel(&ring->touched, view->keep);
+        mh_store_step(&ring->touched, view->keep);
     }
     mh__head_leave(view);
     mh__tail_leave(view);

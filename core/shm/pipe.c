@@ -21,7 +21,7 @@ int mh__pipe_gone(mh_pipe *end)
         if (events < 0 || !(events & MH_OS_HUNG_UP)) {
             return 0;
         }
-        mh_store_rel(&end->gone, 1);
+        mh_store_rlx(&end->gone, 1); /* nothing is ordered by it: the kernel's word was */
     }
     return 1;
 }
@@ -216,7 +216,7 @@ void mh_pipe_close(mh_pipe *end)
 
 void mh_pipe_share_outside(mh_pipe *end)
 {
-    mh_store_rel(&end->out.ring->outside, 1);
+    mh_store_rel(&end->out.ring->outside, 1); /* pair with the load below */
     mh_store_rel(&end->in.ring->outside, 1);
 }
 

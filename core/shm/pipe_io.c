@@ -63,7 +63,7 @@ static int call_off(struct mh__view *view)
         mh__ring_commit(view, cursor);
     }
     MH__TRACE("pipe.called.off");
-    mh_store_rel(&view->ring->stream, 0);
+    mh_store_rel(&view->ring->stream, 0); /* pairs with check_sender() */
     return rc <= 0 ? rc : MH_E_CORRUPT;
 }
 
@@ -95,11 +95,12 @@ static int send_turn(struct need *need, const struct mh__record *record, const m
     }
     if (rc == 0) {
         if (record->kind == MH__FIRST) {
-            mh_store_rel(&ring->stream, mh_os_self()); /* before the commit: an ABORT too many does no harm */
+            /* before the commit: an ABORT too many does no harm; pairs with check_sender() */
+            mh_store_rel(&ring->stream, mh_os_self());
         }
         mh__ring_commit(out, cursor);
         if (record->kind == MH__LAST) {
-            mh_store_rel(&ring->stream, 0);
+            mh_store_rel(&ring->stream, 0); /* pairs with check_sender() */
         }
     }
     mh__tail_leave(out);
@@ -243,8 +244,8 @@ static int is_reader(const mh_pipe *end)
 
 static void set_reader(mh_pipe *end, uint64_t who)
 {
-    mh_store_rel(&end->in.ring->reader_end, (uint64_t) (uintptr_t) end);
-    mh_store_rel(&end->in.ring->reader, who);
+    mh_store_step(&end->in.ring->reader_end, (uint64_t) (uintptr_t) end);
+    mh_store_step(&end->in.ring->reader, who);
 }
 
 static int take_whole(mh_pipe *end, uint64_t head, const struct mh__record *record, mh_message *message,

@@ -123,7 +123,7 @@ static void repair(mh_barrier *barrier)
     for (uint32_t i = 0, n = used(barrier); i < n; i++) {
         count += mh_load_rlx(&place(barrier, i)->word) == WAITING;
     }
-    mh_store_rel(&barrier->arrived, count);
+    mh_store_step(&barrier->arrived, count);
 }
 
 /* Private, and under the guard. In a forked child the other parties are gone, and their stacks are used anew. */
@@ -133,7 +133,7 @@ static void forget_parents(mh_barrier *barrier)
     if (barrier->forks != forks) {
         barrier->forks = forks;
         barrier->first = NULL;
-        mh_store_rel(&barrier->arrived, 0);
+        mh_store_step(&barrier->arrived, 0);
     }
 }
 
@@ -199,7 +199,7 @@ static mh_barrier_place *free_place(mh_barrier *barrier)
     if (n == barrier->places) {
         return NULL;
     }
-    mh_store_rel(&barrier->used, n + 1); /* its word is FREE still */
+    mh_store_rel(&barrier->used, n + 1); /* its word is FREE still; pairs with used() */
     return place(barrier, n);
 }
 
@@ -234,10 +234,11 @@ static int join(mh_barrier *barrier, ticket *me)
             return 0;
         }
         mh_store_rlx(&mine->owner, mh_os_self());
-        mh_store_rel(&mine->word, WAITING); /* the owner is there for whoever sees this */
+        mh_store_rel(&mine->word,
+                     WAITING); /* the owner is there for whoever sees this: pairs with the sweeps */
         me->mine = &mine->word;
     }
-    mh_store_rel(&barrier->arrived, arrived + 1);
+    mh_store_step(&barrier->arrived, arrived + 1);
     return 1;
 }
 
@@ -256,8 +257,8 @@ static void give_back(mh_barrier *barrier, ticket *me)
     }
     enter(barrier);
     mh_store_rlx(&barrier->starved, 0);
-    mh_store_rel(&barrier->phase,
-                 mh_load_rlx(&barrier->phase) + MEETING); /* let those who starve look again */
+    /* let those who starve look again; pairs with the load in wait_for_end */
+    mh_store_rel(&barrier->phase, mh_load_rlx(&barrier->phase) + MEETING);
     leave_and_wake(barrier);
 }
 
@@ -328,7 +329,8 @@ static int complete(mh_barrier *barrier, ticket *me, int (*action)(void *), void
         enter(barrier);
         if (mh_load_acq(me->mine) == WAITING) { /* else it was broken meanwhile */
             end(barrier, rc < 0 ? BREAK : PASS);
-            mh_store_rel(me->mine, rc < 0 ? BROKEN : PASSED); /* in no list, where the action forked */
+            /* in no list, where the action forked; pairs with the loads of this word */
+            mh_store_rel(me->mine, rc < 0 ? BROKEN : PASSED);
         }
     }
     leave_and_wake(barrier);

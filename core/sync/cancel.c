@@ -8,7 +8,8 @@ _Static_assert(sizeof(mh_cancel) == 8, "part of the shared layout");
 void mh_cancel_init(mh_cancel *token, unsigned flags)
 {
     token->flags = flags;
-    mh_store_rel(&token->word, 0);
+    mh_store_rel(&token->word,
+                 0); /* pairs with the loads below: `flags` is there for who sees a token used anew */
 }
 
 void mh_cancel_request(mh_cancel *token)

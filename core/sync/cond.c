@@ -237,7 +237,7 @@ static void pass_on(mh_cond *cond, uint32_t from, batch *list)
 {
     uint32_t to = first_place(cond);
     if (to == UINT32_MAX || !comes_before(order_of(cond, to), order_of(cond, from))) {
-        mh_store_rel(&place(cond, from)->word, FREE);
+        mh_store_step(&place(cond, from)->word, FREE);
         return;
     }
     mh_store_rlx(&cond->passing, (from + 1) | (to + 1)

@@ -25,7 +25,7 @@ _Static_assert(sizeof(mh_event) == 8, "part of the shared layout");
 void mh_event_init(mh_event *event, unsigned flags)
 {
     event->flags = flags & MH_PRIVATE;
-    mh_store_rel(&event->word, 0);
+    mh_store_rel(&event->word, 0); /* pairs with the loads below: `flags` is there */
 }
 
 void mh_event_set(mh_event *event)

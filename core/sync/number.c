@@ -27,7 +27,7 @@ void mh_number_init(mh_number *number, int64_t value, unsigned flags)
 {
     number->flags = flags & MH_PRIVATE;
     mh_store_rlx(&number->changes, 0u);
-    mh_store_rel(&number->value, value);
+    mh_store_rel(&number->value, value); /* pairs with the load below: the rest is there */
 }
 
 int64_t mh_number_get(const mh_number *number)

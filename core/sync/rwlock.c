@@ -90,7 +90,7 @@ int mh_rwlock_init(mh_rwlock *lock, uint32_t readers, unsigned flags)
 
 static void add_to(MH_ATOMIC(uint32_t) *count, int by)
 {
-    mh_store_rel(count, mh_load_rlx(count) + (uint32_t) by); /* for those who look without the guard */
+    mh_store_step(count, mh_load_rlx(count) + (uint32_t) by); /* for those who look without the guard */
 }
 
 static MH_ATOMIC(uint32_t) *waiting(mh_rwlock *lock, uint32_t kind)
@@ -173,7 +173,7 @@ static mh_rw_place *free_place(mh_rwlock *lock)
     if (n == capacity(lock)) {
         return NULL;
     }
-    mh_store_rel(&lock->used, n + 1);
+    mh_store_step(&lock->used, n + 1);
     return place(lock, n);
 }
 
@@ -182,7 +182,7 @@ static void occupy(mh_rw_place *p, uint64_t who, uint32_t word)
 {
     mh_store_rlx(&p->owner, who);
     p->depth = 1;
-    mh_store_rel(&p->word, word);
+    mh_store_rel(&p->word, word); /* pairs with load() */
 }
 
 static void count_holder(mh_rwlock *lock, uint64_t who, uint32_t kind)
@@ -190,7 +190,7 @@ static void count_holder(mh_rwlock *lock, uint64_t who, uint32_t kind)
     if (kind == WAIT_READ) {
         add_to(&lock->readers, 1);
     } else {
-        mh_store_rel(&lock->writer, who);
+        mh_store_step(&lock->writer, who);
     }
 }
 
@@ -248,10 +248,10 @@ static void count_again(mh_rwlock *lock)
             writer = mh_load_rlx(&place(lock, i)->owner);
         }
     }
-    mh_store_rel(&lock->readers, count[READING]);
-    mh_store_rel(&lock->writer, writer);
-    mh_store_rel(&lock->waiting_readers, count[WAIT_READ]);
-    mh_store_rel(&lock->waiting_writers, count[WAIT_WRITE]);
+    mh_store_step(&lock->readers, count[READING]);
+    mh_store_step(&lock->writer, writer);
+    mh_store_step(&lock->waiting_readers, count[WAIT_READ]);
+    mh_store_step(&lock->waiting_writers, count[WAIT_WRITE]);
 }
 
 static int is_dead(mh_rwlock *lock, uint32_t i)
@@ -269,9 +269,9 @@ static void sweep(mh_rwlock *lock)
             continue;
         }
         if (word == WRITING) {
-            mh_store_rel(&lock->died, 1); /* before the place is free: the next must be told */
+            mh_store_rel(&lock->died, 1); /* before the place is free; pairs with told() */
         }
-        mh_store_rel(&place(lock, i)->word, FREE);
+        mh_store_step(&place(lock, i)->word, FREE);
         found = 1;
     }
     if (found) {
@@ -406,7 +406,7 @@ static int give_up(mh_rwlock *lock, MH_ATOMIC(uint32_t) *mine, uint32_t kind)
     }
     int held = mh_load_acq(mine) != kind;
     if (!held) {
-        mh_store_rel(mine, FREE);
+        mh_store_step(mine, FREE);
         add_to(waiting(lock, kind), -1);
         let_in(lock, &list); /* who stood behind may go in now */
     }
@@ -486,7 +486,7 @@ static int drop_share(mh_rwlock *lock, uint64_t me)
         return -EPERM;
     }
     if (--mine->depth == 0) {
-        mh_store_rel(&mine->word, FREE);
+        mh_store_step(&mine->word, FREE);
         add_to(&lock->readers, -1);
     }
     return 0;
@@ -520,11 +520,11 @@ static int drop_write(mh_rwlock *lock, uint32_t died)
     }
     enter(lock);
     mh_rw_place *mine = own_place(lock, me, WRITING);
-    mh_store_rel(&lock->died, died);
+    mh_store_rel(&lock->died, died); /* pairs with told() */
     if (mine) {
-        mh_store_rel(&mine->word, FREE);
+        mh_store_step(&mine->word, FREE);
     }
-    mh_store_rel(&lock->writer, 0);
+    mh_store_step(&lock->writer, 0);
     let_in(lock, &list);
     leave_and_wake(lock, &list);
     return 0;

@@ -233,6 +233,20 @@ def test_a_function_that_is_too_long_fails(tool, tmp_path, capfd):
     assert "core/a.c:1: f: 101 lines" in capfd.readouterr().err
 
 
+# ---- memory order
+
+
+def test_a_release_says_what_it_pairs_with(tool):
+    check = tool("check_order")
+    silent = "void f(void)\n{\n    mh_store_rel(&a, 1);\n}\n" + "\n" * 7
+    said = "    mh_cas_rel(&a, &b, 1); /* pairs with g() */\n" + "\n" * 7
+    step = "    mh_store_step(&a, 1); /* repairs nothing */\n"
+    assert [(found.path, found.line) for found in check.unexplained("core/a.c", silent + said + step)] == [
+        ("core/a.c", 3)
+    ]
+    assert check.main() == 0
+
+
 # ---- package and requirements
 
 
