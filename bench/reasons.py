@@ -15,8 +15,8 @@ _TURNS = (
     "chance which; the lowest and highest pairs tell more than the median"
 )
 _FUTEX_OF_ALL = (
-    "two futex calls a round trip, where two pipes need four calls (strace, one core: 0.9x): what is left is the switch "
-    "of processes. A guess: the kernel keeps a pipe's two ends on one core, where a futex wake may choose the idle one"
+    "two futex calls a round trip, where two pipes need four calls (strace, one core: 0.9x): the rest is the switch of "
+    "processes. A guess: the kernel keeps a pipe's two ends on one core, where a futex wake may choose the idle one"
 )
 
 REASONS: dict[str, str] = {
@@ -33,10 +33,10 @@ REASONS: dict[str, str] = {
     "c/channel-pingpong-1core": _FUTEX_OF_ALL,
     "c/channel": "two locks that outlive their owner, a fence, and the count of those inside, on each side",
     "c/channel-8-pipe": "two locks that outlive their owner, a fence, and the count of those inside, on each side",
-    "c/channel-1k": "776 instructions for a put and a get, of which 249 copy (callgrind; 551 at 8 bytes): the rest of the "
-    "time the message's lines go from core to core, as in the peer",
-    "c/process-start-join": "19 system calls, where a fork and its wait need 3 (a pidfd, start times from /proc, the wait), "
-    "and 39 page faults in both processes, where they have 18 (the arena's pages, code that the child runs): strace, getrusage",
+    "c/channel-1k": "776 instructions for a put and a get, of which 249 copy (callgrind; 551 at 8 bytes): the "
+    "rest of the time the message's lines go from core to core, as in the peer",
+    "c/process-start-join": "19 system calls, where a fork and its wait need 3 (pidfd, start times from /proc, wait), "
+    "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
     "pool/interpreters-submit": "there is no such row yet",

@@ -1,5 +1,5 @@
-"""Each release of core/ says what it pairs with, within a few lines of it: "pairs with ...". What is ordered by a lock, and is a
-release for the death in between alone, is a step: mh_store_step(), see core/os/atomic.h."""
+"""Each release of core/ says what it pairs with, within a few lines of it: "pairs with ...". What is ordered by a lock,
+and is a release for the death in between alone, is a step: mh_store_step(), see core/os/atomic.h."""
 
 from __future__ import annotations
 
