@@ -124,7 +124,7 @@ def _renamed(function: Any, **names: Any) -> Any:
 
 
 def _make_report() -> Callable[[Thread], None]:
-    """What a thread calls with itself when an exception has left run(). Not a method: that would refer to the thread."""
+    """What a thread calls with itself when an exception leaves run(). Not a method: that would refer to the thread."""
     return functools.partial(_note_failure, std._make_invoke_excepthook())
 
 
