@@ -14,7 +14,7 @@ from manyhands._facade import stdlib_of
 from manyhands.futures import _process_worker as worker
 from manyhands.futures._errors import WorkerDiedError
 from manyhands.futures._executor import WorkerFigures
-from manyhands.multiprocessing import _crew, _sharedctypes
+from manyhands.multiprocessing import _crew, sharedctypes
 
 _threading: Any = stdlib_of("threading")
 
@@ -57,7 +57,7 @@ class Crew(_crew.Crew):
     def __init__(self, size: int, wanted: int, make: Callable[..., Any], gate: Any, **how: Any) -> None:
         more = how.pop("more")
         super().__init__(size, start=make, died=self._death_of, **how)
-        self.table = _sharedctypes.RawArray("Q", worker.words_for(size))
+        self.table = sharedctypes.RawArray("Q", worker.words_for(size))
         self.claims = memoryview(self.table).cast("B").cast("Q")
         plain = self.setup
         self.setup = worker.Setup(

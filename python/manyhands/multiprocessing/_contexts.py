@@ -96,25 +96,25 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
     def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
         """A value in shared memory, with a lock."""
-        from manyhands.multiprocessing._sharedctypes import Value
+        from manyhands.multiprocessing.sharedctypes import Value
 
         return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
 
     def Array(self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
         """An array in shared memory, with a lock."""
-        from manyhands.multiprocessing._sharedctypes import Array
+        from manyhands.multiprocessing.sharedctypes import Array
 
         return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
 
     def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
         """A value in shared memory, without a lock."""
-        from manyhands.multiprocessing._sharedctypes import RawValue
+        from manyhands.multiprocessing.sharedctypes import RawValue
 
         return RawValue(typecode_or_type, *args)
 
     def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:
         """An array in shared memory, without a lock."""
-        from manyhands.multiprocessing._sharedctypes import RawArray
+        from manyhands.multiprocessing.sharedctypes import RawArray
 
         return RawArray(typecode_or_type, size_or_initializer)
 

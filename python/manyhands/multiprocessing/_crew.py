@@ -32,7 +32,9 @@ from manyhands._impl.messages import dumps, loads
 from manyhands._troubles import coded
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
-from manyhands.multiprocessing import _sharedctypes
+from manyhands.multiprocessing import (
+    sharedctypes,  # the public one, which loads whole wherever its name is substituted
+)
 from manyhands.multiprocessing.queues import OwnQueue
 
 _threading = stdlib_of("threading")
@@ -114,7 +116,7 @@ class Crew:
     ) -> None:
         self.size, self.most = size, most
         self.tasks, self.results = OwnQueue(), OwnQueue()
-        self.table = _sharedctypes.RawArray("Q", size)
+        self.table = sharedctypes.RawArray("Q", size)
         self.claims = memoryview(self.table).cast("B").cast("Q")
         self.setup = worker.Setup(self.tasks, self.results, self.table, initializer, initargs, most, passes)
         self._start, self._died, self._remote = start, died, remote

@@ -21,7 +21,9 @@ import warnings
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import strict
 
+_connection = stdlib_of("multiprocessing.connection")
 _std = stdlib_of("multiprocessing.forkserver")
 _process = stdlib_of("multiprocessing.process")
 _spawn = stdlib_of("multiprocessing.spawn")
@@ -32,6 +34,7 @@ __all__ = ["ForkServer", "connect_to_new_process", "ensure_running", "get_inheri
 
 STARTED = struct.Struct("q")  # the child's process id, or minus the error number
 ENDED = struct.Struct("qd")  # its exit code, and the processor seconds that it has used
+KEY_BYTES = getattr(_std, "_AUTHKEY_LEN", 0)  # the standard library's server asks for a key from 3.14 on
 MOST_FDS = 253  # the kernel's limit for one message
 # What every child needs, for which it would else have to look.
 OURS = (
@@ -51,6 +54,8 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
 
     _forkserver_pid: int | None
     _forkserver_alive_fd: int | None  # the socket; when all copies of it are closed, the server ends
+    _forkserver_address: str | None
+    _forkserver_authkey: bytes | None = None  # in strict mode, where the standard library's server has one
     _owner: int | None = None  # the process whose child the server is
 
     def connect_to_new_process(self, fds: list[int]) -> tuple[int, int]:
@@ -68,6 +73,8 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
 
     def _request(self, fds: list[int]) -> tuple[int, int]:
         assert self._forkserver_alive_fd is not None
+        if self._forkserver_authkey is not None:
+            _connection.Client(self._forkserver_address, authkey=self._forkserver_authkey).close()
         made: list[int] = []
         try:
             made += os.pipe()
@@ -103,6 +110,10 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
         if self._forkserver_alive_fd is not None:
             os.close(self._forkserver_alive_fd)
         self._forkserver_alive_fd = self._forkserver_pid = self._owner = None
+        if self._forkserver_authkey is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._forkserver_address or "")
+        self._forkserver_address = self._forkserver_authkey = None
 
     def _stop_unlocked(self) -> None:
         """For tests: let the server end once its last child has, and wait for it."""
@@ -113,16 +124,36 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
 
     def _launch(self) -> None:
         client, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with client, server, os.fdopen(os.memfd_create("manyhands-fork-server"), "w+b") as config:
-            pickle.dump(_configuration(), config)
-            config.flush()
+        with (
+            client,
+            server,
+            os.fdopen(os.memfd_create("manyhands-fork-server"), "w+b") as config,
+            socket.socket(socket.AF_UNIX) as gate,
+        ):
             fds = [server.fileno(), config.fileno()]
-            command = _COMMAND % (os.path.dirname(os.path.dirname(_HERE)), *fds)
+            configuration = _configuration()
+            if strict and KEY_BYTES:
+                configuration["gate"] = self._open_gate(gate)
+                fds.append(gate.fileno())
+            pickle.dump(configuration, config)
+            config.flush()
+            command = _COMMAND % (os.path.dirname(os.path.dirname(_HERE)), *fds[:2])
             executable = _spawn.get_executable()
             arguments = [executable, *_util._args_from_interpreter_flags(), "-c", command]
             self._forkserver_pid = _util.spawnv_passfds(executable, arguments, fds)
             self._forkserver_alive_fd = client.detach()
             self._owner = os.getpid()
+
+    def _open_gate(self, gate: socket.socket) -> tuple[int, bytes]:
+        """An address where the server asks for the key, for strict mode: ours takes requests from nobody but those who
+        inherit its socket, and needs neither. What the server has to know of it."""
+        self._forkserver_address = address = _connection.arbitrary_address("AF_UNIX")
+        gate.bind(address)
+        if not _util.is_abstract_socket_namespace(address):
+            os.chmod(address, 0o600)
+        gate.listen()
+        self._forkserver_authkey = os.urandom(KEY_BYTES)
+        return gate.fileno(), self._forkserver_authkey
 
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -164,7 +195,8 @@ def main(socket_fd: int, config_fd: int) -> None:
     gc.collect()
     gc.disable()
     gc.freeze()  # else each child's first collection would copy all these pages
-    _serve(socket.socket(fileno=socket_fd))
+    fd, key = config.get("gate", (-1, b""))
+    _serve(socket.socket(fileno=socket_fd), socket.socket(fileno=fd) if fd >= 0 else None, key)
 
 
 def _import_beforehand(config: dict[str, Any], *fds: int) -> None:
@@ -192,7 +224,7 @@ def _import_beforehand(config: dict[str, Any], *fds: int) -> None:
             "the modules that were imported beforehand have started threads, with which a fork is not safe"
         )
     if failed is not None:
-        _start_anew(failed, *fds)
+        _start_anew(failed, config.get("gate"), *fds)
 
 
 def _import_main(config: dict[str, Any]) -> None:
@@ -220,14 +252,15 @@ def _threads_stay() -> bool:
     return len(os.listdir("/proc/self/task")) > 1
 
 
-def _start_anew(why: str, socket_fd: int, config_fd: int) -> None:
+def _start_anew(why: str, gate: tuple[int, bytes] | None, socket_fd: int, config_fd: int) -> None:
     """The same server without anything imported beforehand: children import for themselves, which is always right."""
     _util.info("forkserver: %s; each child imports for itself", why)
     _util._flush_std_streams()
     os.ftruncate(config_fd, 0)
     os.lseek(config_fd, 0, os.SEEK_SET)
-    os.write(config_fd, pickle.dumps({"preload": [], "sys_path": sys.path}))
-    for fd in (socket_fd, config_fd):
+    kept = {} if gate is None else {"gate": gate}
+    os.write(config_fd, pickle.dumps({"preload": [], "sys_path": sys.path, **kept}))
+    for fd in (socket_fd, config_fd, *([] if gate is None else gate[:1])):
         os.set_inheritable(fd, True)
     command = _COMMAND % (os.path.dirname(os.path.dirname(_HERE)), socket_fd, config_fd)
     os.execv(sys.executable, [sys.executable, *_util._args_from_interpreter_flags(), "-c", command])
@@ -260,7 +293,16 @@ def _say(fd: int, words: bytes) -> None:
         os.write(fd, words)  # fewer bytes than a pipe takes at once
 
 
-def _serve(listener: socket.socket) -> None:
+def _admit(gate: socket.socket, key: bytes) -> None:
+    """Ask whoever comes for the key, and show that it is known here, too. That is all that is to be had."""
+    with gate.accept()[0] as client:
+        connection = _connection.Connection(client.detach())
+    with connection, contextlib.suppress(EOFError, OSError, _connection.AuthenticationError):
+        _connection.deliver_challenge(connection, key)
+        _connection.answer_challenge(connection, key)
+
+
+def _serve(listener: socket.socket, gate: socket.socket | None = None, key: bytes = b"") -> None:
     children = _Children()
     wake_r, wake_w = os.pipe()
     os.set_blocking(wake_r, False)
@@ -273,11 +315,15 @@ def _serve(listener: socket.socket) -> None:
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
     poll.register(wake_r, select.POLLIN)
+    if gate is not None:
+        poll.register(gate.fileno(), select.POLLIN)
     while True:
         ready = dict(poll.poll())
         if wake_r in ready:
             os.read(wake_r, 65536)
             children.bury()
+        if gate is not None and gate.fileno() in ready:
+            _admit(gate, key)
         if listener.fileno() in ready:
             fds = _receive(listener)
             if fds is None:
@@ -285,6 +331,8 @@ def _serve(listener: socket.socket) -> None:
             if fds and _fork(fds, children) == 0:
                 unused = [wake_r, wake_w, fds[0], *children.told.values()]
                 listener.close()
+                if gate is not None:
+                    gate.close()
                 _util.close_fds(*unused)
                 _be_child(fds, before)
 

@@ -267,3 +267,42 @@ def test_a_child_starts_others_as_it_was_started(tmp_path, method, hook):
     command = [sys.executable, *(["-m", "manyhands", "run"] if hook else []), program, method]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert ran.stdout.split() == [method, method], ran.stderr
+
+
+ASKS = """
+import sys
+from unittest import mock
+from manyhands import multiprocessing as mp
+from manyhands.multiprocessing import _forkserver
+from multiprocessing.connection import Client
+
+if __name__ == "__main__":
+    context, server = mp.get_context("forkserver"), _forkserver.server
+    server.ensure_running()
+    Client(server._forkserver_address, authkey=server._forkserver_authkey).close()
+    with mock.patch.object(server, "_forkserver_authkey", b"wrong" * 6):
+        try:
+            context.Process(target=sys.exit).start()
+        except mp.AuthenticationError as error:
+            print(type(error).__name__)
+    process = context.Process(target=sys.exit, args=(3,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+    server._stop()
+"""
+
+
+@pytest.mark.skipif(not _forkserver.KEY_BYTES, reason="the standard library's server has no key before 3.14")
+def test_strict_asks_for_the_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("MANYHANDS_COMPAT", "strict")
+    assert run(tmp_path, ASKS) == ["AuthenticationError", "3"]
+
+
+def test_nobody_else_can_ask_the_server(context):
+    """It has no address: it hears those alone who inherited its socket."""
+    with context.Pool(1):
+        server = _forkserver.server
+        assert getattr(server, "_forkserver_address", None) is None
+        with socket.socket(fileno=os.dup(server._forkserver_alive_fd)) as ours:
+            assert ours.getsockname() in ("", b"")
