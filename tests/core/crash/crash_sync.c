@@ -591,11 +591,14 @@ static int killed_after(void (*victim)(void *), unsigned steps)
 }
 
 /* Every `stride`th instruction of the whole call. */
-static void at_instructions(void (*victim)(void *), void (*after)(void), unsigned stride)
+static void at_instructions(void (*before)(void), void (*victim)(void *), void (*after)(void),
+                            unsigned stride)
 {
     unsigned kills = 0;
     for (int ended = 0; !ended; kills++) {
         w = t_shared(sizeof *w);
+        CHECK_EQ(mh_barrier_init(&w->barrier, 2, 0), 0);
+        before();
         ended = killed_after(victim, kills * stride * (unsigned) t_scale());
         after();
     }
@@ -630,18 +633,88 @@ static void plain_write(void *arg)
     w->done = 1;
 }
 
+static void plain_read(void *arg)
+{
+    (void) arg;
+    CHECK(mh_rwlock_acquire_read(&w->rwlock, MH_FOREVER, NULL) >= 0);
+    mh_rwlock_release_read(&w->rwlock);
+    w->done = 1;
+}
+
+static void plain_sem(void *arg)
+{
+    (void) arg;
+    CHECK_EQ(mh_sem_acquire(&w->sem, MH_FOREVER, NULL), 0);
+    mh_sem_post(&w->sem, 1);
+    w->done = 1;
+}
+
+static void plain_event(void *arg)
+{
+    (void) arg;
+    mh_event_set(&w->event);
+    CHECK_EQ(mh_event_wait(&w->event, MH_FOREVER, NULL), 0);
+    mh_event_clear(&w->event);
+    w->done = 1;
+}
+
+/* A wait that is over at once, and a wake for nobody: into the list of those who wait, and out of it. */
+static void plain_cond(void *arg)
+{
+    (void) arg;
+    CHECK(mh_lock_acquire(&w->lock, MH_FOREVER, NULL) >= 0);
+    CHECK_EQ(mh_cond_wait(&w->cond, &w->lock, mh_now(), NULL), -ETIMEDOUT);
+    mh_cond_notify(&w->cond, 1);
+    mh_lock_release(&w->lock);
+    w->done = 1;
+}
+
+/* Alone at a barrier for two: its time is up, and the barrier broken. */
+static void plain_barrier(void *arg)
+{
+    (void) arg;
+    CHECK(mh_barrier_wait(&w->barrier, NULL, NULL, mh_now(), NULL, NULL) < 0);
+    mh_barrier_reset(&w->barrier);
+    w->done = 1;
+}
+
+TEST_LIMIT(rwlock_read_at_instructions, 120)
+{
+    at_instructions(nothing, plain_read, rwlock_works, 23);
+}
+
+TEST_LIMIT(semaphore_at_instructions, 120)
+{
+    at_instructions(one_permit, plain_sem, sem_works, 7);
+}
+
+TEST_LIMIT(event_at_instructions, 120)
+{
+    at_instructions(nothing, plain_event, event_works, 7);
+}
+
+TEST_LIMIT(condition_at_instructions, 240)
+{
+    at_instructions(nothing, plain_cond, cond_works, 47);
+}
+
+TEST_LIMIT(barrier_at_instructions, 240)
+{
+    at_instructions(nothing, plain_barrier, barrier_works, 47);
+}
+
 TEST_LIMIT(lock_at_instructions, 120)
 {
-    at_instructions(plain_lock, lock_works, 23);
+    at_instructions(nothing, plain_lock, lock_works, 23);
 }
 
 TEST_LIMIT(rlock_at_instructions, 120)
 {
-    at_instructions(plain_rlock, rlock_works, 23);
+    at_instructions(nothing, plain_rlock, rlock_works, 23);
 }
 
 TEST_LIMIT(rwlock_at_instructions, 120)
 {
-    at_instructions(plain_write, rwlock_works, 23);
+    at_instructions(nothing, plain_write, rwlock_works, 23);
 }
 #endif
