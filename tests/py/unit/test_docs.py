@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path[:0] = [str(ROOT / "tools" / "docs"), str(ROOT / "tools")]
 import figures  # noqa: E402
 import pictures  # noqa: E402
 import python_reference  # noqa: E402
+import sweep  # noqa: E402
 
 needs_core = pytest.mark.skipif(not manyhands.compiled(), reason="needs the compiled core")
 
@@ -73,3 +75,39 @@ def test_figures_go_to_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     figures.renew(tmp_path)
     assert "Other programs had 50% of the cores" in page.read_text()
     assert "start, threads" in (tmp_path / "pictures" / "figures.svg").read_text()
+
+
+def test_the_sweep_is_drawn_and_goes_to_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def row(name: str, ours: float, peer: float, unit: str = "ns") -> dict[str, object]:
+        return {"name": name, "ours_ns": ours, "peer_ns": peer, "ratio": peer / ours, "unit": unit}
+
+    rows = [
+        row("mp/queue-sweep-1mb", 2e5, 2e6),
+        row("mp/queue-sweep-1kb", 2_000, 20_000),
+        row("mp/queue-sweep-1gb", 1e9, 5e9),
+        row("mp/memory-queue", 2048, 3 << 20, "B"),
+        row("mp/other", 1, 1),
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    page = tmp_path / "docs/guide/page.md"
+    page.parent.mkdir(parents=True)
+    (tmp_path / "docs/pictures").mkdir()
+    page.write_text(
+        "".join(f"<!-- figures: {n} -->\n\nold\n\n<!-- end of figures -->\n" for n in ("sweep", "use"))
+    )
+    monkeypatch.setattr(sweep, "ROOT", tmp_path)
+    assert sweep.main([str(tmp_path / "rows.json")]) == 0
+    text = page.read_text()
+    assert "old" not in text and "| 1 GB | 5 s | 1 s | 5 times |" in text
+    assert text.index("| 1 KB | 20 µs | 2 µs | 10 times |") < text.index(
+        "| 1 MB | 2 ms | 200 µs | 10 times |"
+    )
+    assert "| memory of a queue through which something went | 3 MiB | 2 KiB |" in text
+    drawn = (tmp_path / "docs/pictures/queue-sweep.svg").read_text()
+    lines = [line for line in re.findall(r'points="(.*?)"', drawn) if line.count(" ") == 2]
+    ours, theirs = (
+        [tuple(map(float, p.split(","))) for p in line.split()] for line in (lines[-1], lines[-2])
+    )
+    for (x, low), (same, high) in zip(ours, theirs, strict=True):
+        assert x == same and low > high  # less time is further down
+    assert sweep.main([]) == 2
