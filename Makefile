@@ -105,7 +105,7 @@ portable: ## the C tests with clang, with musl, and for aarch64 under qemu
 	@$(SETUP) portable
 
 .PHONY: fuzz
-fuzz: ## libFuzzer on segments, channels, blocks, lock words and the inline encoding: SECONDS=600 for each (clang)
+fuzz: ## libFuzzer on segments, named files, channels, blocks, lock words and the inline encoding: SECONDS=600 for each (clang)
 	@$(SETUP) fuzz $(or $(SECONDS),60)
 
 .PHONY: coverage

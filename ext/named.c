@@ -10,6 +10,7 @@
 #include "manyhands/cond.h"
 #include "manyhands/event.h"
 #include "manyhands/lock.h"
+#include "manyhands/robust_sem.h"
 #include "manyhands/rwlock.h"
 #include "manyhands/segment.h"
 #include "manyhands/sem.h"
@@ -124,6 +125,11 @@ static bool sem_is_sound(const mh_sem *sem)
     return sem->flags == 0 && sem->max <= MH_SEM_MAX && mh_sem_value(sem) <= MH_SEM_MAX;
 }
 
+static bool robust_sem_is_sound(const mh_robust_sem *sem, size_t size)
+{
+    return sem->permits >= 1 && sem->permits <= MH_ROBUST_SEM_MAX && mh_robust_sem_size(sem->permits) <= size;
+}
+
 /* `type`: the name of the type; memory of no type is whatever it is. */
 static bool is_sound(const char *type, const void *at, size_t size)
 {
@@ -144,6 +150,9 @@ static bool is_sound(const char *type, const void *at, size_t size)
     }
     if (strcmp(type, "SharedSemaphore") == 0) {
         return sem_is_sound(at);
+    }
+    if (strcmp(type, "SharedRobustSemaphore") == 0) {
+        return robust_sem_is_sound(at, size);
     }
     if (strcmp(type, "SharedEvent") == 0) {
         return ((const mh_event *) at)->flags == 0;

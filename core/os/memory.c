@@ -272,9 +272,37 @@ int mh_os_shm_create(const char *name, size_t size)
     return rc;
 }
 
+int mh_os_fill(int fd)
+{
+    struct stat info;
+    int saved = errno, rc = (int) mh__result(fstat(fd, &info), saved);
+    if (rc == 0 && S_ISREG(info.st_mode) && (uint64_t) info.st_blocks * 512 < (uint64_t) info.st_size) {
+        rc = mh_os_allocate(fd, (size_t) info.st_size);
+    }
+    return rc;
+}
+
+/* Whoever owns a file can cut it short under those who have mapped it, and the next touch is a SIGBUS: so only one's
+ * own is opened. */
+static int check_owner(int fd)
+{
+    struct stat info;
+    int saved = errno, rc = (int) mh__result(fstat(fd, &info), saved);
+    return rc == 0 && info.st_uid != geteuid() ? -EACCES : rc;
+}
+
 int mh_os_shm_open(const char *name)
 {
-    return shm_descriptor(name, 0);
+    int fd = shm_descriptor(name, O_NONBLOCK); /* a pipe in its place is not waited for */
+    if (fd < 0) {
+        return fd;
+    }
+    int rc = check_owner(fd);
+    if (rc < 0) {
+        mh_os_close(fd);
+        return rc;
+    }
+    return fd;
 }
 
 int mh_os_shm_unlink(const char *name)

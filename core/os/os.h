@@ -122,11 +122,12 @@ int mh_os_discard_private(void *address, size_t size); /* of such pages: given b
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
 int mh_os_allocate(int fd,
                    size_t size); /* its pages are there now: -ENOSPC, where touching them later were SIGBUS */
+int mh_os_fill(int fd);          /* the same for all of a file that has holes */
 size_t mh_os_page(void);
 uint64_t mh_os_memory_limit(void); /* the smaller of free memory and what the cgroup leaves, bytes; never 0 */
 /* Named segments: "/name" or "name", one component. */
 int mh_os_shm_create(const char *name, size_t size); /* fd; -EEXIST, -EINVAL, -ENAMETOOLONG */
-int mh_os_shm_open(const char *name);                /* fd; -ENOENT */
+int mh_os_shm_open(const char *name); /* fd; -ENOENT; -EACCES, also where it is another user's */
 int mh_os_shm_unlink(const char *name);
 
 /* fd.c: descriptors, all close-on-exec unless made inheritable */

@@ -14,6 +14,7 @@
 #define RESERVED_MOST \
     ((uint64_t) 1 << 35) /* positions are 32 bits of 16-byte units; half of that keeps order */
 #define RESERVED_LEAST 4096
+#define OPEN_WAIT INT64_C(1000000000) /* ns */
 #define LIMIT_LEAST ((uint64_t) 2 * MH__UNIT)
 
 static uint64_t power_of_two_from(uint64_t value)
@@ -232,6 +233,14 @@ int mh_channel_create_named(const char *name, const mh_channel_options *options,
     return 0;
 }
 
+/* An end is held for microseconds. Where it is for longer, its owner is stopped, or is none of us and never was: the
+ * word in the file may name any process. */
+static int valid_stranger(struct mh__view *view)
+{
+    int rc = mh__ring_valid_by(view, mh_now() + OPEN_WAIT);
+    return rc == -ETIMEDOUT ? -EBUSY : rc;
+}
+
 int mh_channel_open(const char *name, mh_channel **channel)
 {
     mh_channel *ch = new_channel();
@@ -245,7 +254,7 @@ int mh_channel_open(const char *name, mh_channel **channel)
         rc = adopt_ring(ch);
     }
     if (rc == 0) {
-        rc = mh__ring_valid(&ch->view);
+        rc = valid_stranger(&ch->view);
     }
     if (rc) {
         mh_channel_destroy(ch);

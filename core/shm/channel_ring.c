@@ -483,14 +483,37 @@ static int walk(struct mh__view *view)
     return 0;
 }
 
-int mh__ring_valid(struct mh__view *view)
+static int walk_head(struct mh__view *view, mh_deadline deadline)
 {
-    int rc;
+    int rc = mh__section_enter_by(&view->ring->head_lock, deadline);
 
-    mh__tail_enter(view);
-    mh__head_enter(view);
+    if (rc < 0) {
+        return rc;
+    }
+    if (rc == MH_OWNER_DIED) {
+        repair_head(view);
+    }
     rc = walk(view);
     mh__head_leave(view);
+    return rc;
+}
+
+int mh__ring_valid_by(struct mh__view *view, mh_deadline deadline)
+{
+    int rc = mh__section_enter_by(&view->ring->tail_lock, deadline);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (rc == MH_OWNER_DIED) {
+        repair_tail(view);
+    }
+    rc = walk_head(view, deadline);
     mh__tail_leave(view);
     return rc;
+}
+
+int mh__ring_valid(struct mh__view *view)
+{
+    return mh__ring_valid_by(view, MH_FOREVER);
 }

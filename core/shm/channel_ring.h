@@ -193,6 +193,7 @@ void mh__ring_shrink(struct mh__view *view);
 /* Nothing held: throw away what is there. */
 void mh__ring_drop_all(struct mh__view *view);
 int mh__ring_valid(struct mh__view *view);
+int mh__ring_valid_by(struct mh__view *view, mh_deadline deadline); /* the same, or -ETIMEDOUT */
 
 /* What a bell is on a pipe's socket. Bytes of any other value announce a descriptor, see pipe_fd.c. */
 #define MH__BELL_BYTE 0xffu

@@ -315,7 +315,15 @@ int mh_segment_open(const char *name, uint32_t kind, mh_segment **segment)
 {
     int rc = check_name(name);
     int fd = rc < 0 ? rc : mh_os_shm_open(name);
-    return fd < 0 ? fd : attach(fd, kind, segment);
+    if (fd < 0) {
+        return fd;
+    }
+    rc = mh_os_fill(fd); /* a hole in a full /dev/shm would be a SIGBUS */
+    if (rc < 0) {
+        mh_os_close(fd);
+        return rc;
+    }
+    return attach(fd, kind, segment);
 }
 
 int mh_segment_attach(int fd, uint32_t kind, mh_segment **segment)

@@ -123,10 +123,10 @@ int mh__lock_drop(mh_lock *lock, uint64_t free)
     return 0;
 }
 
-int mh__lock_enter(mh_lock *lock)
+int mh__lock_enter(mh_lock *lock, mh_deadline deadline)
 {
     uint64_t me = self_of(lock);
-    return mh__lock_fast(lock, me) ? 0 : mh__lock_take(lock, me, MH_FOREVER, NULL, MH__SECTION);
+    return mh__lock_fast(lock, me) ? 0 : mh__lock_take(lock, me, deadline, NULL, MH__SECTION);
 }
 
 void mh_lock_init(mh_lock *lock, unsigned flags)

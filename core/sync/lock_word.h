@@ -53,7 +53,7 @@ int mh__lock_try(mh_lock *lock, uint64_t me);
 /* Leave `free` (0 or MH__LOCK_DIED) in the place of an owner, and wake. 0, -EPERM. */
 int mh__lock_drop(mh_lock *lock, uint64_t free);
 /* mh_lock_acquire for sections. */
-int mh__lock_enter(mh_lock *lock);
+int mh__lock_enter(mh_lock *lock, mh_deadline deadline);
 
 static inline int mh__lock_is_private(const mh_lock *lock)
 {

@@ -42,7 +42,17 @@ void mh__section_out(void)
 int mh__section_enter(mh_lock *lock)
 {
     mh__section_in();
-    return mh__lock_enter(lock);
+    return mh__lock_enter(lock, MH_FOREVER);
+}
+
+int mh__section_enter_by(mh_lock *lock, mh_deadline deadline)
+{
+    mh__section_in();
+    int rc = mh__lock_enter(lock, deadline);
+    if (rc < 0) {
+        mh__section_out();
+    }
+    return rc;
 }
 
 void mh__section_leave(mh_lock *lock)

@@ -79,8 +79,9 @@ MH_API int mh_channel_attach2(int fd, int select_fd, mh_channel **channel);
  * taken from /dev/shm at once. It has no descriptor to select on. 0, -EEXIST, -EINVAL (name, flags, no max_bytes),
  * -ENOSPC, -EFBIG, -ENOMEM, -EMFILE; -EOPNOTSUPP (its file system cannot promise memory).
  * Open: 0; -ENOENT; -EAGAIN (its maker is still at it, or was killed at it); -EACCES; -EINVAL (name); MH_E_LAYOUT
- * (mh_segment_inspect_named and mh_segment_mismatch say which); MH_E_CORRUPT (not a channel); -ENOMEM, -EMFILE.
- * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits (open) for the ends' locks | cancellation: no | allocs:
+ * (mh_segment_inspect_named and mh_segment_mismatch say which); MH_E_CORRUPT (not a channel); -EBUSY (a process that
+ * lives has held an end for a second: it is stopped, or what the file says is not so); -ENOMEM, -EMFILE.
+ * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits (open) a second at most for the ends' locks | cancellation: no | allocs:
  * view, mapping | death: a maker killed at it leaves a name that opens with -EAGAIN: unlink it */
 MH_API int mh_channel_create_named(const char *name, const mh_channel_options *options, mh_channel **channel);
 MH_API int mh_channel_open(const char *name, mh_channel **channel);

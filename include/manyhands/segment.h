@@ -51,8 +51,8 @@ MH_API int mh_segment_reserve(size_t size, size_t least, uint32_t kind, mh_segme
  * name and the bytes stay until someone unlinks it */
 MH_API int mh_segment_create_named(const char *name, size_t size, uint32_t kind, mh_segment **segment);
 
-/* Map a named segment. -ENOENT; -EAGAIN (its maker is still at it, or was killed at it); -EACCES; -EINVAL
- * (name); MH_E_LAYOUT (made by another layout, pointer size or byte order: mh_segment_inspect_named says
+/* Map a named segment. -ENOENT; -EAGAIN (its maker is still at it, or was killed at it); -EACCES (or another
+ * user's, who could cut it short at any time); -ENOSPC (it has holes, and /dev/shm is full); -EINVAL (name); MH_E_LAYOUT (made by another layout, pointer size or byte order: mh_segment_inspect_named says
  * which); MH_E_CORRUPT (not a segment, or its size or kind is not what it should be); -ENOMEM. Nothing in it
  * is trusted before its header agrees with the size that the system reports.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | never waits | cancellation: no | allocs: yes | death:

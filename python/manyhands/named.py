@@ -19,6 +19,7 @@ A named object travels to other processes by its name.
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import Any
 
@@ -85,8 +86,8 @@ class _Named:
         raise TypeError(f"{kind}.create(name), {kind}.open(name) or {kind}.ensure(name)")
 
     @classmethod
-    def _made(cls, name: str, room: int, *specs: tuple[Any, ...]) -> Any:
-        segment = core.NamedSegment(name, int.from_bytes(cls._tag, "big"), room)
+    def _made(cls, name: str, room: int, *specs: tuple[Any, ...], tag: bytes = b"") -> Any:
+        segment = core.NamedSegment(name, int.from_bytes(tag or cls._tag, "big"), room)
         self = cls.__new__(cls)
         self.name = name
         self._take(*[segment.make(*spec) for spec in specs])
@@ -94,11 +95,11 @@ class _Named:
         return self
 
     @classmethod
-    def _found(cls, name: str) -> Any:
-        segment = core.NamedSegment(name, int.from_bytes(cls._tag, "big"))
+    def _found(cls, name: str, tag: bytes = b"", types: tuple[Any, ...] = ()) -> Any:
+        segment = core.NamedSegment(name, int.from_bytes(tag or cls._tag, "big"))
         self = cls.__new__(cls)
         self.name = name
-        self._take(*[segment.find(kind) for kind in cls._types])
+        self._take(*[segment.find(kind) for kind in types or cls._types])
         return self
 
     def _take(self, core_object: Any) -> None:
@@ -155,15 +156,31 @@ class RLock(_Named, _sync.RLock):
 
 
 class Semaphore(_Named, _sync.Semaphore):
-    """A counting semaphore."""
+    """A counting semaphore; with ``robust=True`` one that knows who has its permits, as of
+    ``manyhands.multiprocessing.Semaphore``: what a process had when it was killed comes back."""
 
     _tag, _types = b"nSem", (core.SharedSemaphore,)
+    _robust_tag, _robust_types = b"nSmR", (core.SharedRobustSemaphore,)
     _bind = _sync.Semaphore._bind
 
     @classmethod
-    def create(cls, name: str, value: int = 1, maximum: int = 0) -> Any:
+    def create(cls, name: str, value: int = 1, maximum: int = 0, *, robust: bool = False) -> Any:
         """A new one with `value` permits; a `release()` past `maximum` (0: none) is a ValueError."""
-        return cls._made(name, _ROOM, (core.SharedSemaphore, value, maximum))
+        if not robust:
+            return cls._made(name, _ROOM, (core.SharedSemaphore, value, maximum))
+        if maximum not in (0, value):
+            raise ValueError("a robust semaphore never has more permits than at the beginning")
+        return cls._made(name, _ROOM, (core.SharedRobustSemaphore, value), tag=cls._robust_tag)
+
+    @classmethod
+    def _found(cls, name: str, tag: bytes = b"", types: tuple[Any, ...] = ()) -> Any:
+        try:
+            return super()._found(name, tag, types)
+        except SegmentError as error:
+            try:
+                return super()._found(name, cls._robust_tag, cls._robust_types)
+            except SegmentError:
+                raise error from None
 
 
 class Event(_Named, _sync.Event):
@@ -259,9 +276,17 @@ class Queue(core.MessageQueue):  # type: ignore[misc]
 
     @classmethod
     def open(cls, name: str) -> Any:
-        """The one of that name. FileNotFoundError; PermissionError (another user's); SegmentError."""
+        """The one of that name. FileNotFoundError; PermissionError (another user's); SegmentError.
+
+        OSError with EBUSY where one who lives has held it for a second."""
         self = cls.__new__(cls)
-        _opened(lambda: self._open_named(name))
+        try:
+            _opened(lambda: self._open_named(name))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            text = "a process that lives has held it for a second: it is stopped, or the file is damaged"
+            raise OSError(error.errno, text, name) from None
         self.name = name
         return self
 

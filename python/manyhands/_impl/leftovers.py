@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Leftover", "find", "forget", "note", "remove"]
+__all__ = ["Leftover", "find", "forget", "note", "open_files", "remove"]
 
 BLOCKS = Path("/dev/shm")
 
@@ -63,8 +63,8 @@ class Leftover:
     state: str
 
 
-def _open_pipes() -> tuple[set[str], bool]:
-    """The pipes that processes of this user have open; and whether every one of them could be looked at."""
+def open_files() -> tuple[set[str], bool]:
+    """What processes of this user have open (pipes as "pipe:[inode]"); and whether every one could be looked at."""
     pipes, complete = set(), True
     for process in Path("/proc").iterdir():
         try:
@@ -98,7 +98,7 @@ def find() -> Iterator[Leftover]:
     folder = _folder()
     if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
         return
-    pipes, complete = _open_pipes()
+    pipes, complete = open_files()
     for path in sorted(folder.iterdir()):
         try:
             record: Any = json.loads(path.read_text())

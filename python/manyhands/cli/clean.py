@@ -10,13 +10,42 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument(
+        "--named", action="store_true", help="also remove what manyhands.named made and nobody has open"
+    )
     parser.epilog = (
         "Only named blocks of multiprocessing.shared_memory that manyhands made for this user are looked at, and only "
-        "those are removed whose program has no process left. Blocks made with track=False are meant to stay, and do."
+        "those are removed whose program has no process left. Blocks made with track=False are meant to stay, and do. "
+        "So are locks, queues and memory of manyhands.named: they are listed, and removed with --named alone."
     )
 
 
+def _clean_named(options: argparse.Namespace) -> int:
+    """List what has a name, and with --named remove what nobody has open."""
+    from manyhands._impl import named_files
+
+    status = 0
+    for found in list(named_files.find()):
+        text = f"/dev/shm/{found.name} ({found.size:,} bytes): a named {found.kind}"
+        if found.used or not options.named:
+            print(f"kept {text}, {'in use' if found.used else 'which nobody has open'}")
+            continue
+        try:
+            if not options.dry_run:
+                named_files.remove(found)
+        except OSError as error:
+            print(f"manyhands clean: {found.name}: {error.strerror}", file=sys.stderr)
+            status = 1
+            continue
+        print(f"{'would remove' if options.dry_run else 'removed'} {text}, which nobody had open")
+    return status
+
+
 def run(options: argparse.Namespace) -> int:
+    return max(_clean_blocks(options), _clean_named(options))
+
+
+def _clean_blocks(options: argparse.Namespace) -> int:
     from manyhands._impl import leftovers
 
     status, removed, size = 0, 0, 0

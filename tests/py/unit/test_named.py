@@ -199,6 +199,84 @@ def test_a_killed_end_leaves_the_queue_to_the_other(name: str, victim: str) -> N
     assert rest == list(range(20_000 - left, 20_000))
 
 
+def test_a_robust_semaphore_gives_back_what_the_dead_had(name: str) -> None:
+    semaphore = named.Semaphore.create(name, 2, robust=True)
+    assert semaphore.robust and named.Semaphore.open(name).robust
+    owner = program(
+        "semaphore = named.Semaphore.open(name)\n"
+        "semaphore.acquire(); semaphore.acquire(); print('in', flush=True); time.sleep(60)",
+        name,
+    )
+    assert owner.stdout is not None and owner.stdout.readline() == "in\n"
+    assert not semaphore.acquire(False)
+    with pytest.raises(ValueError, match="no permit"):
+        semaphore.release()
+    owner.kill()
+    owner.communicate()
+    assert semaphore.acquire(timeout=30) and semaphore.acquire(timeout=30)
+    assert semaphore.died == 2
+    with pytest.raises(named.SegmentError):
+        named.Lock.open(name)
+    with pytest.raises(ValueError, match="never has more permits"):
+        named.Semaphore.create(f"{name}-2", 2, 3, robust=True)
+    assert not named.Semaphore.create(f"{name}-3", 2).robust
+
+
+def test_an_end_held_by_one_who_lives_is_busy(name: str) -> None:
+    named.Queue.create(name, max_bytes=4096).put(1)
+    offset = 4096 + 64  # the word of the tail's lock: pid and start time of its owner
+    holder = program("print(open('/proc/self/stat').read().rsplit(')', 1)[1].split()[19]); input()", name)
+    assert holder.stdout is not None
+    start = int(holder.stdout.readline())
+    path = Path(f"/dev/shm/{name}")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<II", data, offset, holder.pid, start & 0xFFFFFFFF)
+    with path.open("r+b") as file:
+        file.write(data)
+    with pytest.raises(OSError, match="a process that lives has held it") as caught:
+        named.Queue.open(name)
+    assert caught.value.errno == errno.EBUSY and caught.value.filename == name
+    holder.kill()
+    holder.communicate()
+    assert named.Queue.open(name).get(timeout=30) == 1  # its owner is dead: repaired
+
+
+def test_clean_lists_names_and_removes_those_that_nobody_has_open(name: str, capsys: Any) -> None:
+    from manyhands.cli import main
+
+    kept = named.Lock.create(f"{name}-l")
+    said(program("named.Queue.create(name + '-q').put(1)", name))
+    said(program("named.Semaphore.create(name + '-s', 1, robust=True)", name))
+    Path(f"/dev/shm/{name}-x").write_bytes(b"no segment at all, and longer than a header")
+    assert main(["clean"]) == 0
+    out = capsys.readouterr().out
+    size = os.stat(f"/dev/shm/{name}-l").st_size
+    assert f"kept /dev/shm/{name}-l ({size:,} bytes): a named Lock, in use\n" in out
+    assert f"{name}-q" in out and ": a named Queue, which nobody has open\n" in out
+    assert ": a named Semaphore, which nobody has open\n" in out
+    assert f"{name}-x" not in out
+    assert main(["clean", "--named", "--dry-run"]) == 0
+    assert f"would remove /dev/shm/{name}-q" in capsys.readouterr().out
+    assert os.path.exists(f"/dev/shm/{name}-q")
+    assert kept.acquire(False)
+
+
+def test_clean_named_removes_what_nobody_has_open(name: str, monkeypatch: Any, capsys: Any) -> None:
+    from manyhands._impl import named_files
+    from manyhands.cli import main
+
+    lock = named.Lock.create(f"{name}-l")
+    said(program("named.Event.create(name + '-e')", name))
+    whole = named_files.find  # of this test alone: others' names are none of its business
+    monkeypatch.setattr(named_files, "find", lambda: [f for f in whole() if f.name.startswith(name)])
+    assert main(["clean", "--named"]) == 0
+    out = capsys.readouterr().out
+    assert f"removed /dev/shm/{name}-e" in out and "a named Event, which nobody had open" in out
+    assert f"kept /dev/shm/{name}-l" in out
+    assert not os.path.exists(f"/dev/shm/{name}-e") and os.path.exists(f"/dev/shm/{name}-l")
+    assert lock.acquire(False)
+
+
 def test_a_maker_that_was_killed_at_it(name: str) -> None:
     Path(f"/dev/shm/{name}").touch(0o600)
     for kind in (named.Lock, named.Queue):

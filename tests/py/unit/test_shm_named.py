@@ -104,7 +104,7 @@ def test_what_cannot_be_judged_is_left(
 ) -> None:
     program, name = left
     kill_all(program)
-    monkeypatch.setattr(leftovers, "_open_pipes", lambda: (set(), False))
+    monkeypatch.setattr(leftovers, "open_files", lambda: (set(), False))
     assert main(["clean"]) == 0 and exists(name)
     assert f"left {name}" in capsys.readouterr().err
     monkeypatch.undo()
