@@ -1,6 +1,7 @@
 """Queues between processes: what is promised of each kind, and what programs that reach inside of them find."""
 
 import asyncio
+import importlib
 import os
 import queue as std_queue
 import signal
@@ -408,4 +409,18 @@ def test_a_simple_queue_without_a_reader_breaks(context):
     reader.join(30)
     with pytest.raises(BrokenPipeError):
         queue.put(2)
+    queue.close()
+
+
+@pytest.mark.parametrize("package", ["multiprocessing", "manyhands.multiprocessing"])
+def test_a_queue_has_no_end_of_file_as_long_as_one_has_it(package):
+    """Who can get can put, too: where all the others are gone a get waits on, here as in the standard library."""
+    fork = importlib.import_module(package).get_context("fork")
+    queue = fork.Queue()
+    process = fork.Process(target=queue.put, args=(1,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0 and queue.get(timeout=30) == 1
+    with pytest.raises(std_queue.Empty):
+        queue.get(timeout=0.1)
     queue.close()
