@@ -28,7 +28,7 @@ _threading: Any = stdlib_of("threading")
 
 __all__ = ["StrictThreadPoolExecutor", "ThreadEngine", "ThreadPoolExecutor"]
 
-SPENT, ASKED, IDLE = range(3)  # why a worker's loop has ended: ext/tasks.c
+SPENT, ASKED, IDLE = range(3)  # why a worker's loop has ended: ext/task_loop.c
 STATE = {"closing", "stale", "broken_by", "held"}  # of an engine; its line knows of it
 
 _local = _threading.local()  # .worker: the worker whose thread this is
@@ -100,7 +100,7 @@ class Worker(core.TaskWorker):  # type: ignore[misc]
         return True
 
     def _serve(self) -> None:
-        """Run tasks until this worker is to leave. The loop itself is in C; see ext/tasks.c."""
+        """Run tasks until this worker is to leave. The loop itself is in C; see ext/task_loop.c."""
         engine = self.engine
         end = None if engine.max_age is None else engine.max_age + self.asked
         run = None if self.direct else self.run
