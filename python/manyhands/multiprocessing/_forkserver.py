@@ -22,6 +22,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import strict
+from manyhands.multiprocessing._popen import _start_tracker
 
 _connection = stdlib_of("multiprocessing.connection")
 _std = stdlib_of("multiprocessing.forkserver")
@@ -33,6 +34,7 @@ _tracker = stdlib_of("multiprocessing.resource_tracker")
 __all__ = ["ForkServer", "connect_to_new_process", "ensure_running", "get_inherited_fds", "main", "server"]
 
 STARTED = struct.Struct("q")  # the child's process id, or minus the error number
+PLAIN, QUIET = b"F", b"Q"  # a request; the second where Ctrl-C is blocked in who asks, as it is to be in the child
 ENDED = struct.Struct("qd")  # its exit code, and the processor seconds that it has used
 KEY_BYTES = getattr(_std, "_AUTHKEY_LEN", 0)  # the standard library's server asks for a key from 3.14 on
 MOST_FDS = 253  # the kernel's limit for one message
@@ -80,9 +82,10 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
             made += os.pipe()
             made += os.pipe()
             told, tell, read, write = made
+            blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
             message = array.array("i", [tell, read, self._forkserver_alive_fd, _tracker.getfd(), *fds])
             with socket.socket(fileno=os.dup(self._forkserver_alive_fd)) as client:
-                client.sendmsg([b"F"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, message)])
+                client.sendmsg([QUIET if blocked else PLAIN], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, message)])
         except BaseException:
             _util.close_fds(*made)
             raise
@@ -92,7 +95,7 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
     def ensure_running(self) -> None:
         """Start the server where there is none, or where it has died."""
         with self._lock:
-            _tracker.ensure_running()
+            _start_tracker()
             if self._forkserver_alive_fd is not None and self._lives():
                 return
             self._forget()
@@ -311,6 +314,7 @@ def _serve(listener: socket.socket, gate: socket.socket | None = None, key: byte
         signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None),
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
     }
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # whoever has started the server had it blocked, maybe
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
@@ -325,7 +329,7 @@ def _serve(listener: socket.socket, gate: socket.socket | None = None, key: byte
         if gate is not None and gate.fileno() in ready:
             _admit(gate, key)
         if listener.fileno() in ready:
-            fds = _receive(listener)
+            fds, quiet = _receive(listener)
             if fds is None:
                 raise SystemExit(0)
             if fds and _fork(fds, children) == 0:
@@ -334,11 +338,12 @@ def _serve(listener: socket.socket, gate: socket.socket | None = None, key: byte
                 if gate is not None:
                     gate.close()
                 _util.close_fds(*unused)
-                _be_child(fds, before)
+                _be_child(fds, before, quiet)
 
 
-def _receive(listener: socket.socket) -> list[int] | None:
-    """The descriptors of a request; none: they did not all arrive, which was told; None: nobody can ask any more."""
+def _receive(listener: socket.socket) -> tuple[list[int] | None, bool]:
+    """The descriptors of a request, and whether Ctrl-C is to be blocked in the child. None of them: they did not all
+    arrive, which was told; None: nobody can ask any more."""
     room = socket.CMSG_SPACE(MOST_FDS * 4)
     data, ancillary, flags, _ = listener.recvmsg(1, room)
     fds = array.array("i")
@@ -346,13 +351,13 @@ def _receive(listener: socket.socket) -> list[int] | None:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     if not data:
-        return None
+        return None, False
     if flags & socket.MSG_CTRUNC or len(fds) < 4:
         if fds:
             _say(fds[0], STARTED.pack(-24))  # EMFILE
         _util.close_fds(*fds)
-        return []
-    return fds.tolist()
+        return [], False
+    return fds.tolist(), data == QUIET
 
 
 def _fork(fds: list[int], children: _Children) -> int:
@@ -370,13 +375,15 @@ def _fork(fds: list[int], children: _Children) -> int:
     return pid
 
 
-def _be_child(fds: list[int], handlers: dict[Any, Any]) -> None:
+def _be_child(fds: list[int], handlers: dict[Any, Any], quiet: bool) -> None:
     code, exits = 1, getattr(_std, "atexit", None)  # from 3.13 on atexit's functions run in children
     try:
         if exits is not None:
             exits._clear()
             exits.register(_util._exit_function)
         signal.set_wakeup_fd(-1)
+        if quiet:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         for number, handler in handlers.items():
             signal.signal(number, handler)
         gc.enable()

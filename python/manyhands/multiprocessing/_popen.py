@@ -241,6 +241,23 @@ class ForkLaunch(Launch):
             os._exit(code)
 
 
+class SpawnLaunch(Launch):
+    """By a new interpreter, which begins with the signals blocked that are blocked here."""
+
+    def _begin(self, process_obj: Any) -> None:
+        _start_tracker()
+        super()._begin(process_obj)
+
+
+def _start_tracker() -> None:
+    """Up to 3.13.0 its start leaves Ctrl-C unblocked in the calling thread, and so in the child that is started next."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        stdlib_of("multiprocessing.resource_tracker").ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
     """Two pipes: (read end of the child's end, write end of ours), and the other ends, which are the child's."""
     parent_r, child_w = os.pipe()
@@ -357,7 +374,7 @@ def popen(method: str) -> Any:
             method
         ]
         std = stdlib_of(f"multiprocessing.{module}").Popen
-        launch = {"fork": ForkLaunch, "spawn": Launch, "forkserver": ServerLaunch}[method]
+        launch = {"fork": ForkLaunch, "spawn": SpawnLaunch, "forkserver": ServerLaunch}[method]
         _made[method] = type(
             "Popen", (launch, std), {"__module__": __name__, "__doc__": "One started child."}
         )

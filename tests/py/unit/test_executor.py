@@ -471,10 +471,8 @@ def group_lives(group):
     return True
 
 
-@pytest.mark.parametrize("kind, method", [("threads", ""), ("processes", "fork"), ("processes", "spawn")])
-def test_ctrl_c_ends_everything_with_one_traceback_and_no_orphan(kind, method, tmp_path):
-    script = tmp_path / "app.py"
-    script.write_text(CTRL_C.format(kind=kind, method=method))
+def seconds_to_end_after_ctrl_c(script):
+    """Run it until it prints "ready", send Ctrl-C to its group: one traceback, nobody left, and so many seconds."""
     here = os.path.dirname(__file__)
     process = subprocess.Popen(
         [sys.executable, str(script)],
@@ -495,8 +493,40 @@ def test_ctrl_c_ends_everything_with_one_traceback_and_no_orphan(kind, method, t
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode in (-signal.SIGINT, 130, 1), err
     assert err.count("Traceback") == 1 and "KeyboardInterrupt" in err, err
-    assert took < 5, f"{took} s"  # a second on a machine of its own
     wait_for(lambda: not group_lives(process.pid), 5)  # nobody of the group is left
+    return took
+
+
+KINDS_OF_CTRL_C = [("threads", ""), ("processes", "fork"), ("processes", "spawn"), ("processes", "forkserver")]
+
+
+@pytest.mark.parametrize("kind, method", KINDS_OF_CTRL_C)
+def test_ctrl_c_ends_everything_within_a_second_with_one_traceback_and_no_orphan(kind, method, tmp_path):
+    script = tmp_path / "app.py"
+    script.write_text(CTRL_C.format(kind=kind, method=method))
+    took = []
+    while len(took) < 5 and (not took or min(took) >= 1):  # others may have the cores
+        took.append(seconds_to_end_after_ctrl_c(script))
+    assert min(took) < 1, took
+
+
+CTRL_C_AT_THE_START = """
+import executor_helpers as tasks
+from manyhands import Executor
+from manyhands import multiprocessing as mp
+if __name__ == "__main__":
+    with Executor("processes", 2, mp_context=mp.get_context("{method}")) as executor:
+        future = executor.submit(tasks.spin)
+        print("ready", flush=True)
+        future.result()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_ctrl_c_while_workers_start_gives_one_traceback(method, tmp_path):
+    script = tmp_path / "app.py"
+    script.write_text(CTRL_C_AT_THE_START.format(method=method))
+    seconds_to_end_after_ctrl_c(script)
 
 
 # ---- interpreters

@@ -104,6 +104,35 @@ print(process.exitcode)
     assert run(tmp_path, text) == ["1"]
 
 
+BLOCKED = """
+import signal
+from manyhands import multiprocessing as mp
+
+def look(queue):
+    queue.put(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+def ask(context):
+    queue = context.SimpleQueue()
+    process = context.Process(target=look, args=(queue,))
+    process.start()
+    print(queue.get())
+    process.join()
+
+if __name__ == "__main__":
+    context = mp.get_context("{method}")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGINT}})
+    ask(context)  # the first one also starts the tracker, or the server
+    ask(context)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGINT}})
+    ask(context)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_ctrl_c_is_blocked_in_a_child_where_it_is_in_who_starts_it(method, tmp_path):
+    assert run(tmp_path, BLOCKED.format(method=method)) == ["True", "True", "False"]
+
+
 def test_modules_named_are_imported_by_the_server(tmp_path):
     (tmp_path / "told_once.py").write_text("import os\npid = os.getpid()\n")
     text = """
