@@ -121,15 +121,16 @@ class QueueConnection(PipeConnection):
         else:
             self._life = life
 
-    def _close(self, _close: Any = None) -> None:
+    # At the interpreter's end this module's globals may have gone before the last connection.
+    def _close(self, _close: Any = os.close, _dup2: Any = os.dup2) -> None:
         life, self._life = self._life, None
         if life is not None:
-            os.close(life)
+            _close(life)
             self._end.ring()
         elif self._end.writers_fd >= 0:
             # The view may live on, with the other end, and the descriptor is the view's: let go of the pipe behind it
             # alone, so that who puts sees that a reader is gone. The channel's memory never hangs up.
-            os.dup2(self._end.handle()[0], self._end.writers_fd, inheritable=False)
+            _dup2(self._end.handle()[0], self._end.writers_fd, inheritable=False)
         if self._both is not None:
             self._both.close()
         super()._close()

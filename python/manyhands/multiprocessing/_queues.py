@@ -56,6 +56,7 @@ _FED = (
     "_after_fork",
     "_finalize_join",
     "_finalize_close",
+    "_terminate_broken",
     "_on_queue_feeder_error",
     "__getstate__",
     "__setstate__",
@@ -87,6 +88,11 @@ class _Room:
         """Whoever takes an object from the queue makes room already."""
 
 
+def _strictly_fed(cls: type) -> bool:
+    """In strict mode, too: whose subclass handles the errors of a feeder, as the executors' does, has one."""
+    return strict and "_on_queue_feeder_error" in vars(cls) and cls.__module__ != __name__
+
+
 def _std_most() -> int:
     return int(stdlib_of("multiprocessing.synchronize").SEM_VALUE_MAX)
 
@@ -109,7 +115,7 @@ class Queue(_Base):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if any(name in vars(cls) for name in _FEEDER):
+        if any(name in vars(cls) for name in _FEEDER) or _strictly_fed(cls):
             cls._fed = True
             cls._fed_as = cls._standard()
             for name in ("_closed", "_maxsize", "_reader", "_writer", "_sem", "_unfinished_tasks"):
