@@ -90,7 +90,8 @@ def compare(
     seconds: float = DEFAULT_SECONDS,
     show_progress: bool = False,
 ) -> Comparison:
-    """Run `function(item)` for all items serially, on threads and on processes, and say which to use.
+    """Run `function(item)` for all items serially, on threads, on processes and, where it computes and Python is
+    3.13 or newer, on interpreters; and say which to use.
 
     items          any iterable, or a number N for range(N).
     workers        how many workers to try; default: as many as there are cores, more if the function waits.

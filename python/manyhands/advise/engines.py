@@ -19,10 +19,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from manyhands.advise import tree, worker
+from manyhands.advise import machine, tree, worker
 from manyhands.advise.errors import EngineFailed
 from manyhands.advise.gil import RunDelay
-from manyhands.advise.target import Target
+from manyhands.advise.target import Payload, Target
 from manyhands.advise.worker import Chunk
 
 START_PATIENCE = 30.0
@@ -35,6 +35,16 @@ def _executors() -> tuple[Any, Any]:
     except ImportError:
         return concurrent.futures.ThreadPoolExecutor, concurrent.futures.ProcessPoolExecutor
     return futures.ThreadPoolExecutor, futures.ProcessPoolExecutor
+
+
+def has_interpreters() -> bool:
+    """Whether interpreters with a GIL each can be an engine; where there is no GIL they are not worth a round."""
+    try:
+        available: Any = importlib.import_module("manyhands.futures._interpreter").check_available
+        available()
+    except (ImportError, RuntimeError):
+        return False
+    return machine.gil_enabled()
 
 
 def origin(executor: type) -> str:
@@ -196,29 +206,28 @@ class Threads(_Pool):
         return float(max(greeting.result(START_PATIENCE) for greeting in greetings) - began)
 
 
-class Processes(_Pool):
-    """A process pool. Each worker gets the function by its initialiser, once."""
-
-    kind = "processes"
+class _Sent(_Pool):
+    """What the pools share to whose workers the function is sent: each gets it by its initialiser, once."""
 
     def __init__(self, target: Target, workers: int) -> None:
         super().__init__(target, workers)
-        self._worker_pids: list[int] = []
+        self._seen: list[int] = []  # what tells the workers apart
+
+    def _made(self, payload: Payload) -> Any:
+        """The executor."""
+        raise NotImplementedError
 
     def start(self) -> float:
         """Start all workers; the time from the call until the last one had loaded the function."""
         payload = self._target.payload
         if payload is None:
             raise EngineFailed(
-                f"processes: the function cannot be sent to another process: {self._target.travel_error}"
+                f"{self.kind}: the function cannot be sent to another process: {self._target.travel_error}"
             )
-        executor = _executors()[1]
-        self.executor = origin(executor)
         began = time.perf_counter()
         with _signals_held():
-            self._pool = executor(
-                max_workers=self.workers, initializer=worker.become_process_worker, initargs=(payload,)
-            )
+            self._pool = self._made(payload)
+        self.executor = origin(type(self._pool))
         return self._gather(began + START_PATIENCE) - began
 
     def _ping(self, dwell: float) -> list[Any]:
@@ -235,27 +244,46 @@ class Processes(_Pool):
         while len(ready) < self.workers:
             for ping in self._ping(dwell):
                 try:
-                    pid, instant, error = ping.result(max(0.1, deadline - time.perf_counter()))
+                    who, instant, error = ping.result(max(0.1, deadline - time.perf_counter()))
                 except concurrent.futures.BrokenExecutor as fault:
                     raise EngineFailed(
-                        f"processes {self.workers}: a worker died at its start ({fault})"
+                        f"{self.kind} {self.workers}: a worker died at its start ({fault})"
                     ) from None
                 except (TimeoutError, concurrent.futures.TimeoutError):
-                    raise EngineFailed(f"processes {self.workers}: the workers did not start") from None
+                    raise EngineFailed(f"{self.kind} {self.workers}: the workers did not start") from None
                 if error:
                     raise EngineFailed(
-                        f"processes {self.workers}: a worker cannot load the function: {error}"
+                        f"{self.kind} {self.workers}: a worker cannot load the function: {error}"
                     )
-                ready[pid] = instant
+                ready[who] = instant
             if time.perf_counter() > deadline:
                 break
             dwell = min(0.05, dwell * 2 + 0.001)
-        self._worker_pids = list(ready)
+        self._seen = list(ready)
         return max(ready.values())
+
+    def _lost(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
+        for index in range(first, min(first + chunk, len(items))):
+            fault = pickle_fault(items[index])
+            if fault:
+                return f"{self.kind}: item {index}, {shorten(items[index])}, cannot be sent to a worker: {fault}"
+        words = f"{type(error).__name__}: {error}"
+        return f"{self.kind}: a result of item {first} or after cannot be sent back: {words}"
+
+
+class Processes(_Sent):
+    """A process pool."""
+
+    kind = "processes"
+
+    def _made(self, payload: Payload) -> Any:
+        return _executors()[1](
+            max_workers=self.workers, initializer=worker.become_process_worker, initargs=(payload,)
+        )
 
     def _pids(self) -> list[int]:
         own = os.getpid()
-        return [own, *(pid for pid in self._worker_pids if pid != own)]
+        return [own, *(pid for pid in self._seen if pid != own)]
 
     def _died(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
         last = min(first + chunk, len(items)) - 1
@@ -265,15 +293,21 @@ class Processes(_Pool):
             f"at or after {which}, {shorten(items[first])}"
         )
 
-    def _lost(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
-        for index in range(first, min(first + chunk, len(items))):
-            fault = pickle_fault(items[index])
-            if fault:
-                return (
-                    f"processes: item {index}, {shorten(items[index])}, cannot be sent to a worker: {fault}"
-                )
-        words = f"{type(error).__name__}: {error}"
-        return f"processes: a result of item {first} or after cannot be sent back: {words}"
+
+class Interpreters(_Sent):
+    """A pool of interpreters with a GIL each, in threads of this process."""
+
+    kind = "interpreters"
+
+    def _made(self, payload: Payload) -> Any:
+        executor: Any = importlib.import_module("manyhands.futures").InterpreterPoolExecutor
+        return executor(self.workers, initializer=worker.become_interpreter_worker, initargs=(payload,))
+
+    def abandon(self) -> None:
+        """Calls that run are ended, in Python code: the flag of this process's threads is not theirs."""
+        if self._pool is not None:
+            self._pool._engine.abort()
+        super().abandon()
 
 
 def _result(future: concurrent.futures.Future[Chunk]) -> Chunk:
@@ -318,4 +352,9 @@ def make(kind: str, target: Target, workers: int) -> Engine:
     """The engine of that kind."""
     if kind == "serial":
         return Serial(target)
-    return Threads(target, workers) if kind == "threads" else Processes(target, workers)
+    pools: dict[str, Callable[[Target, int], Engine]] = {
+        "threads": Threads,
+        "processes": Processes,
+        "interpreters": Interpreters,
+    }
+    return pools[kind](target, workers)

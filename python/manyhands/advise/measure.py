@@ -38,6 +38,9 @@ CROWDED_ABOVE = 0.15
 SHORTEST_FOR_TICKS = 0.2
 """Seconds below which the kernel's ticks are too coarse to tell one round's load."""
 
+SENT = ("processes", "interpreters")
+"""Engines to whose workers items are sent, and results back."""
+
 Config = tuple[str, int]
 
 
@@ -121,7 +124,11 @@ class Measurement:
         cores = self.report.machine.cores
         waits = pilot.cpu_share < WAITS_BELOW
         chosen = self.workers or default_workers(cores, pilot.cpu_share)
-        units = 1.0 + sum(1 / w + 1 / w if waits else 1 + 1 / min(w, cores) for w in chosen)
+        kinds: tuple[str, ...] = ("threads", "processes")
+        if not waits and engines.has_interpreters():  # for waits they are nothing but heavy threads
+            kinds += ("interpreters",)
+        sent = len(kinds) - 1
+        units = 1.0 + sum(len(kinds) / w if waits else 1 + sent / min(w, cores) for w in chosen)
         room = self.seconds * (1 - PILOT_SHARE) / units / max(pilot.per_call, 1e-9)
         count = int(room / (ROUNDS_WANTED + 1))
         if waits:
@@ -132,7 +139,7 @@ class Measurement:
             chosen = tuple(w for w in chosen if w <= max(2, len(used)))
         self._prints = {index: pilot.prints[index] for index in used}
         self.report.rows = [Row("serial", 1)]
-        self.report.rows += [Row(kind, w) for kind in ("threads", "processes") for w in chosen]
+        self.report.rows += [Row(kind, w) for kind in kinds for w in chosen]
         chunk = self._chunk(pilot.per_call, len(used), max(chosen))
         self._facts(pilot, len(used), len(self.items), chunk)
         if len(used) < len(self.items):
@@ -153,7 +160,7 @@ class Measurement:
         self._costs: dict[Config, float] = {}
         verdicts: list[tuple[Row, bool | None, list[int]]] = []
         for row in self.report.rows:
-            if row.engine == "processes" and pilot.pickle_fault:
+            if row.engine in SENT and pilot.pickle_fault:
                 row.failure = f"{row.name}: {pilot.pickle_fault}"
                 continue
             outcome = self._round(row, items, chunk, -1)
@@ -161,9 +168,17 @@ class Measurement:
                 continue
             row.equal, differing = self._equal(outcome, used)
             verdicts.append((row, row.equal, differing))
-            row.bytes_moved = sum(pilot.sizes[i] for i in used) if row.engine == "processes" else 0
+            row.bytes_moved = sum(pilot.sizes[i] for i in used) if row.engine in SENT else 0
             row.timeline, row.timeline_length = timeline(outcome), outcome.ended - outcome.began
+        self._leave_out_interpreters()
         self.report.equality = equality(verdicts)
+
+    def _leave_out_interpreters(self) -> None:
+        """Not all modules can be imported in them: that is a note, and no fault of the function."""
+        failed = [row for row in self.report.rows if row.engine == "interpreters" and row.failure]
+        if failed:
+            self.report.notes.append(f"Left out: {str(failed[0].failure).splitlines()[0]}")
+            self.report.rows = [row for row in self.report.rows if row not in failed]
 
     def _equal(self, outcome: Outcome, used: list[int]) -> tuple[bool | None, list[int]]:
         """Whether all results are those of the pilot; None if some cannot be compared."""

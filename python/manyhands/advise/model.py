@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
-Kind = Literal["serial", "threads", "processes"]
+Kind = Literal["serial", "threads", "processes", "interpreters"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,6 +57,9 @@ class _Case:
     t: Ratio | None
     p: Ratio | None
     p_over_t: Ratio | None
+    interpreters: Row | None = None
+    i: Ratio | None = None
+    i_over_p: Ratio | None = None
 
     @property
     def waits(self) -> bool:
@@ -101,6 +104,7 @@ def judge(report: Report) -> Verdict:
     if serial is None or facts is None or not serial.samples:
         return Verdict("unknown", None, "No verdict.", "Nothing was measured to the end.")
     threads, processes = best(report, "threads"), best(report, "processes")
+    interpreters = best(report, "interpreters")
     case = _Case(
         report,
         facts,
@@ -110,8 +114,11 @@ def judge(report: Report) -> Verdict:
         compare_pairs(serial.walls, threads.walls) if threads else None,
         compare_pairs(serial.walls, processes.walls) if processes else None,
         compare_pairs(threads.walls, processes.walls) if threads and processes else None,
+        interpreters,
+        compare_pairs(serial.walls, interpreters.walls) if interpreters else None,
+        compare_pairs(processes.walls, interpreters.walls) if processes and interpreters else None,
     )
-    verdict = _suspect(case) or _different(case) or _decide(case)
+    verdict = _suspect(case) or _different(case) or _with_interpreters(case, _decide(case))
     reason = f"{verdict.reason} {_seen(case)}".rstrip()
     return dataclasses.replace(verdict, reason=reason, warnings=verdict.warnings + _warnings(case))
 
@@ -172,6 +179,28 @@ def _decide(case: _Case) -> Verdict:
     if p_gains:
         return _turns(case) if _takes_turns(case) else _processes(case, t_gains)
     return _serial(case)
+
+
+def _with_interpreters(case: _Case, verdict: Verdict) -> Verdict:
+    """Interpreters come in where processes do, or where nothing else pays; processes isolate more, and need not be
+    beaten by little."""
+    row, ratio = case.interpreters, case.i
+    if row is None or ratio is None or verdict.choice not in ("processes", "serial"):
+        return verdict
+    if not (ratio.faster and ratio.value >= WORTHWHILE):
+        return verdict
+    if verdict.choice == "processes":
+        ahead = case.i_over_p
+        if ahead is None or not ahead.faster or ahead.value <= PREFER_THREADS_WITHIN:
+            more = f" Interpreters, in one process: {_times(ratio)}."
+            return dataclasses.replace(verdict, reason=verdict.reason + more)
+    pays, work = _pays(case, row, ratio)
+    others = ", ".join(
+        f"{name} {_times(other)}" for name, other in (("threads", case.t), ("processes", case.p)) if other
+    )
+    reason = f"Each has a GIL of its own: {_times(ratio)} with {row.workers}"
+    reason += f", against {others}." if others else "."
+    return Verdict("interpreters", row.workers, "Use interpreters.", reason, pays, work)
 
 
 def _processes_clearly_better(case: _Case) -> bool:
@@ -299,9 +328,9 @@ def _workers(row: Row | None) -> str:
 
 def _serial(case: _Case) -> Verdict:
     """Nothing is faster beyond noise: say whether that is noise, turn-taking, overhead or one core."""
-    slower = [r for r in (case.t, case.p) if r is not None and r.slower]
-    both = (("threads", case.t), ("processes", case.p))
-    compared = ", ".join(f"{name} {_times(ratio)}" for name, ratio in both if ratio is not None)
+    slower = [r for r in (case.t, case.p, case.i) if r is not None and r.slower]
+    each = (("threads", case.t), ("processes", case.p), ("interpreters", case.i))
+    compared = ", ".join(f"{name} {_times(ratio)}" for name, ratio in each if ratio is not None)
     if not compared:
         return Verdict("serial", None, "Stay serial.", "No other engine could do the work.")
     if _is_crowded(case):

@@ -72,12 +72,24 @@ def become_process_worker(payload: Payload) -> None:
     except BaseException as error:
         _state["error"] = f"{type(error).__name__}: {error}"
     _state["ready"] = time.perf_counter()
+    _state["who"] = os.getpid()
+
+
+def become_interpreter_worker(payload: Payload) -> None:
+    """Initialiser of a worker that is an interpreter; what it may not import is kept for `ping` as well."""
+    try:
+        _state["function"] = payload.load()
+        _state["error"] = ""
+    except BaseException as error:
+        _state["error"] = f"{type(error).__name__}: {error}"
+    _state["ready"] = time.perf_counter()
+    _state["who"] = threading.get_native_id()
 
 
 def ping(seconds: float) -> tuple[int, float, str]:
-    """Which process this is, when it was ready and what went wrong; dwells, so that others get one too."""
+    """Which worker this is, when it was ready and what went wrong; dwells, so that others get one too."""
     time.sleep(seconds)
-    return os.getpid(), _state["ready"], _state["error"]
+    return _state["who"], _state["ready"], _state["error"]
 
 
 def greet(barrier: threading.Barrier) -> float:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import manyhands
 import pytest
+from manyhands.advise import engines
 from manyhands.advise.errors import WorkFailed
 
 SUBJECTS = Path(__file__).resolve().parent.parent / "compare_subjects" / "subjects.py"
+INTERPRETERS = engines.has_interpreters()
 MULTI_CORE = len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else True
 
 pytestmark = pytest.mark.timeout(120)
@@ -90,7 +92,7 @@ def crowded(found):
     "name, choices",
     [
         ("nap", {"threads"}),
-        ("loop", {"processes"}),
+        ("loop", {"processes", "interpreters"}),
         ("sha", {"either", "threads"}),
         ("turns", {"processes-if-unshared"}),
         ("turns_hashing", {"processes-if-unshared"}),
@@ -116,7 +118,7 @@ def test_the_verdict_is_right(tmp_path, name, choices):
     for row in found["rows"]:
         assert len(row["samples"]) >= 1 and row["cpu_s"] >= 0
         assert row["peak_memory_bytes"] > 1_000_000
-        assert (row["bytes_moved"] > 0) == (row["engine"] == "processes")
+        assert (row["bytes_moved"] > 0) == (row["engine"] in ("processes", "interpreters"))
 
 
 @pytest.mark.skipif(not MULTI_CORE, reason="needs a core to be suspicious about")
@@ -197,6 +199,29 @@ def test_processes_that_fail_leave_the_others_shown(tmp_path, name, words):
     assert "Traceback" not in command.err
 
 
+@pytest.mark.skipif(not INTERPRETERS, reason="from 3.13 on, where there is a GIL")
+def test_interpreters_are_compared_where_code_computes(tmp_path):
+    command = compare(tmp_path, f"{SUBJECTS}:loop", "--items", 20, "--seconds", 2, "--json", "out")
+    rows = json.loads((tmp_path / "out").read_text())["comparisons"][0]["rows"]
+    (row,) = (row for row in rows if row["engine"] == "interpreters")
+    assert row["samples"] and row["executor"] == "manyhands" and "interpreters 2" in command.out
+    compare(tmp_path, f"{SUBJECTS}:nap", "--items", 20, "--seconds", 1, "--json", "out")
+    rows = json.loads((tmp_path / "out").read_text())["comparisons"][0]["rows"]
+    assert "interpreters" not in {row["engine"] for row in rows}
+
+
+@pytest.mark.skipif(not INTERPRETERS, reason="from 3.13 on, where there is a GIL")
+def test_interpreters_that_may_not_import_a_module_are_a_note_and_no_failure(tmp_path):
+    (tmp_path / "refused_for_compare.py").write_text(
+        "import readline\ndef work(i):\n    return sum(range(30_000)) + i\n"
+    )
+    command = compare(tmp_path, "refused_for_compare.py:work", "--items", 40, "--seconds", 2, "--json", "out")
+    assert command.process.returncode == 0, command.out
+    found = json.loads((tmp_path / "out").read_text())["comparisons"][0]
+    assert "interpreters" not in {row["engine"] for row in found["rows"]}
+    assert "Left out: interpreters 2" in command.out and "readline" in " ".join(command.out.split())
+
+
 def test_threads_that_fail_leave_the_others_shown(tmp_path):
     command = compare(tmp_path, f"{SUBJECTS}:raises_on_threads", "--items", 20, "--seconds", 1)
     assert command.process.returncode == 1
@@ -210,10 +235,12 @@ def test_results_that_differ(tmp_path):
     assert command.process.returncode == 0 and "vary from run to run" in " ".join(command.out.split())
 
 
-@pytest.mark.parametrize("after", [0.3, 1.0, 1.7, 2.4])
-def test_ctrl_c_at_any_moment(tmp_path, after):
-    """The signal goes to the whole group, as from a terminal."""
-    command = Command(tmp_path, f"{SUBJECTS}:some_nap", "--items", 20, "--seconds", 60, "--workers", "2,3")
+@pytest.mark.parametrize(
+    "name, after", [("some_nap", 0.3), ("some_nap", 1.0), ("some_nap", 1.7), ("some_nap", 2.4), ("loop", 2.4), ("loop", 3.1)]
+)
+def test_ctrl_c_at_any_moment(tmp_path, name, after):
+    """The signal goes to the whole group, as from a terminal. The second function computes: on interpreters, too."""
+    command = Command(tmp_path, f"{SUBJECTS}:{name}", "--items", 20, "--seconds", 60, "--workers", "2,3")
     time.sleep(after)
     os.killpg(command.process.pid, signal.SIGINT)
     began = time.monotonic()

@@ -45,6 +45,30 @@ def test_python_code_goes_to_processes():
     assert verdict.pays_seconds == pytest.approx(0.005 / (1 - 1.05 / 2.0), rel=0.1)
 
 
+@pytest.mark.parametrize(
+    "processes, interpreters, choice, word",
+    [
+        (1.05, 1.04, "processes", "Interpreters, in one process: 1.9x."),  # no clear difference: what isolates more
+        (1.30, 1.05, "interpreters", "processes 1.5x"),
+        (2.20, 1.05, "interpreters", "processes 0.9x"),
+        (1.05, 2.10, "processes", "Python code holds the GIL"),
+        (2.20, 2.10, "serial", "interpreters 1.0x"),
+    ],
+)
+def test_interpreters_are_taken_where_they_are_clearly_better(processes, interpreters, choice, word):
+    verdict = judge(
+        report(
+            row("serial", 1, 2.0, 2.0),
+            row("threads", 2, 2.02, 2.0),
+            row("processes", 2, processes, 2.1),
+            row("interpreters", 2, interpreters, 2.1),
+            cpu_share=1.0,
+            gil_share=0.98,
+        )
+    )
+    assert verdict.choice == choice and word in verdict.reason, verdict
+
+
 def test_c_code_that_releases_the_gil_goes_to_either():
     verdict = judge(
         report(

@@ -16,6 +16,7 @@ COLOURS = {
     "serial": "#8b93a1",
     "threads": "#2b6cb0",
     "processes": "#dd6b20",
+    "interpreters": "#805ad5",
     "inline": "#8b93a1",
     "thread": "#2b6cb0",
     "process": "#dd6b20",
@@ -127,7 +128,7 @@ def speed_ups(report: Report) -> str:
     counts = sorted({row.workers for row in report.measured()})
     places = {count: place for place, count in enumerate(sorted({1, *counts}))}
     cores = report.machine.cores
-    for engine in ("threads", "processes"):
+    for engine in ("threads", "processes", "interpreters"):
         rows = [row for row in report.measured() if row.engine == engine]
         ups = [stats.compare_pairs(report.rows[0].walls, row.walls) for row in rows]
         if not rows:

@@ -85,7 +85,7 @@ def _cells(report: Report, row: Row) -> list[str]:
 def _timelines(report: Report) -> str:
     """The row with the most workers tells most, as long as it can still be read; one for each engine."""
     parts = []
-    for engine in ("serial", "threads", "processes"):
+    for engine in ("serial", "threads", "processes", "interpreters"):
         rows = [row for row in report.measured() if row.engine == engine and row.timeline]
         small = [row for row in rows if row.workers <= 8] or rows
         if small:

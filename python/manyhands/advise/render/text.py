@@ -114,7 +114,7 @@ def advice_line(reports: Sequence[Report]) -> str:
         ("fetch", "wait"),
         ("respond", "stay responsive"),
     )
-    words = {"processes": "processes", "either": "either", "serial": "serial", "inline": "inline"}
+    words = {word: word for word in ("processes", "interpreters", "either", "serial", "inline")}
     parts = []
     for name, kind in kinds:
         for report in reports:
