@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -37,6 +38,14 @@ def _submit(executor: Any, n: int) -> float:
 def threads_submit(side: Any) -> Iterator[Any]:
     with side.futures.ThreadPoolExecutor(2) as executor:
         yield lambda n: _submit(executor, n)
+
+
+if sys.version_info >= (3, 14):  # where the standard library has one to compare with
+
+    @row("pool/interpreters-submit", "InterpreterPoolExecutor", n=500)
+    def interpreters_submit(side: Any) -> Iterator[Any]:
+        with side.futures.InterpreterPoolExecutor(2) as executor:
+            yield lambda n: _submit(executor, n)
 
 
 def _processes(side: Any) -> Any:

@@ -57,9 +57,8 @@ class TqdmBar(Bar):
     """By tqdm, which knows notebooks."""
 
     def __init__(self, name: str, total: int | None) -> None:
-        from tqdm.auto import tqdm
-
-        self.bar = tqdm(total=total, desc=name)
+        widgets = _in_notebook() and _installed("ipywidgets")  # else tqdm.auto would warn that there are none
+        self.bar: Any = importlib.import_module("tqdm.auto" if widgets else "tqdm").tqdm(total=total, desc=name)
 
     def advance(self, items: int) -> None:
         self.bar.update(items)
@@ -109,13 +108,25 @@ class RichBar(Bar):
                 self.display.stop()
 
 
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
 def _kind() -> type[TqdmBar] | type[RichBar] | type[PlainBar]:
-    notebook = "ipykernel" in sys.modules
-    if not (notebook or (sys.stderr is not None and sys.stderr.isatty())):
+    """In notebooks tqdm comes first: it shows text where there are no widgets, and rich then shows nothing."""
+    if _in_notebook():
+        if _installed("tqdm"):
+            return TqdmBar
+        return RichBar if _installed("rich") and _installed("ipywidgets") else PlainBar
+    if sys.stderr is None or not sys.stderr.isatty():
         return PlainBar
-    if importlib.util.find_spec("rich") is not None:
+    if _installed("rich"):
         return RichBar
-    return TqdmBar if importlib.util.find_spec("tqdm") is not None else PlainBar
+    return TqdmBar if _installed("tqdm") else PlainBar
 
 
 def bar(asked: bool | str, total: int | None, name: str) -> Bar:
