@@ -19,6 +19,9 @@ _FUTEX_OF_ALL = (
     "processes. A guess: the kernel keeps a pipe's two ends on one core, where a futex wake may choose the idle one"
 )
 
+# The Python from which on the peer is there; below it the row is not one that is missing.
+SINCE: dict[str, tuple[int, int]] = {"pool/interpreters-submit": (3, 14)}
+
 REASONS: dict[str, str] = {
     "c/lock-nsync": "one atomic instruction each way in both; which is ahead differs from run to run by a tenth",
     "c/lock-contended": _TURNS,
@@ -39,7 +42,6 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
-    "pool/interpreters-submit": "there is no such row yet",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
     "pool/create-fork": _POOL_START,
     "pool/create-forkserver": _POOL_START,

@@ -11,7 +11,7 @@ import platform
 import sys
 from collections.abc import Iterable
 
-from bench.reasons import REASONS
+from bench.reasons import REASONS, SINCE
 from bench.runner import GOALS, Result
 
 __all__ = ["check", "show", "write"]
@@ -75,6 +75,9 @@ def check(ratios: dict[str, float], only: list[str]) -> int:
         if only and not any(fnmatch.fnmatch(name, pattern) for pattern in only):
             continue
         ratio = ratios.get(name)
+        if ratio is None and sys.version_info < SINCE.get(name, (3, 0)):
+            print(f"{name:28} not judged: the peer is there from Python {'.'.join(map(str, SINCE[name]))} on")
+            continue
         if ratio is None or ratio < goal:
             behind += 1
             had = "missing" if ratio is None else f"{ratio:.3g}x"

@@ -40,6 +40,7 @@ class Engine:
         self.held = False
         self.broken_by: BaseException | None = None
         self.at_exit = False
+        self.forgotten: Any = None  # tells when the executor has gone
 
     # ---- the subclass brings these
 
@@ -228,7 +229,8 @@ class OverEngine(Verbs):
 
     def _attach(self, engine: Engine) -> None:
         self._engine = engine
-        self._forgotten = weakref.ref(self, _closer(engine))
+        # Kept by the engine, which lives on: one that went with the executor, as part of a cycle, would tell nobody.
+        engine.forgotten = weakref.ref(self, _closer(engine))
         _executors.add(self)
 
     def _submit(self, options: Any, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -330,7 +332,7 @@ def _in_child() -> None:
         engine.stale = True
     _engines.clear()
     for executor in list(_executors):
-        executor._engine = executor._engine.anew()
+        executor._attach(executor._engine.anew())
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -166,7 +166,7 @@ class InterpreterWorker(Worker):
         """Run a task in the interpreter."""
         fn, args, kwargs = call
         begun = time.monotonic()
-        named = self.engine.named(fn)
+        named = _crew.named(self.engine.names_of, fn)
         tasks, results, _ = self.boxes
         tasks.put(_crew.packed((named, args, kwargs) if kwargs else (named, args)))
         packed = time.monotonic()
@@ -252,18 +252,7 @@ class InterpreterEngine(ThreadEngine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.names_of: dict[Any, Any] = {}
-
-    def named(self, function: Any) -> Any:
-        """The function as it travels."""
-        try:
-            return self.names_of[function] or function
-        except KeyError:
-            if len(self.names_of) > 64:
-                self.names_of.clear()
-            return self.names_of.setdefault(function, _crew.name_of(function)) or function
-        except TypeError:
-            return function
+        self.names_of: dict[Any, bytes] = {}
 
     def broken(self) -> BaseException:
         error: BaseException = BrokenInterpreterPool(

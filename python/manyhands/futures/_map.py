@@ -49,6 +49,7 @@ class _Flow:
         buffersize: int | None,
     ) -> None:
         self.executor, self.options, self.fn, self.items = executor, options, fn, items
+        self.engine = getattr(executor, "_engine", None)
         self.auto = chunksize is None
         self.chunksize = chunksize or 1
         self.buffersize = buffersize if buffersize or not self.auto else AUTO_AHEAD
@@ -56,15 +57,21 @@ class _Flow:
 
     def submit(self) -> Any:
         """The future of the next chunk; None where there are no more items."""
+        if self.executor is None:
+            return None
         if not self.auto and self.chunksize == 1:
             for args in self.items:
                 return self._take(self.options, self.fn, args)
-            return None
+            return self._ended()
         chunk = list(itertools.islice(self.items, self.chunksize))
         if not chunk:
-            return None
+            return self._ended()
         run = run_timed_chunk if self.auto else run_chunk
         return self._take(self._limits(len(chunk)), run, (self.fn, chunk))
+
+    def _ended(self) -> None:
+        """No more items: whoever has the results alone does not keep the executor."""
+        self.executor = None
 
     def _take(self, options: Any, fn: Any, args: tuple[Any, ...]) -> Any:
         future = self.executor._submit(options, fn, args, {})
@@ -193,7 +200,7 @@ class Results:
 
     def _help(self) -> None:
         """Inside a task or a callback of the same executor nobody else may be there to run these."""
-        engine = getattr(self._flow.executor, "_engine", None)
+        engine = self._flow.engine
         if engine is None or not engine.inside():
             return
         for future in list(self._flow.futures):

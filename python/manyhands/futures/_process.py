@@ -72,7 +72,7 @@ class ProcessEngine(Engine):
         self.waiting: collections.deque[tuple[Future, Any]] = collections.deque()
         self.ahead = AHEAD_LEAST
         self.started = False
-        self.names: dict[Any, bytes | None] = {}
+        self.names: dict[Any, bytes] = {}
         self.gate = context.Event()
         self.gate.set()
         self.idle_alarm: Alarm | None = None
@@ -113,8 +113,10 @@ class ProcessEngine(Engine):
         self.crew.wanted = max(self.least, 1)
         try:
             self.crew.begin()
-        except BaseException:
+        except BaseException as error:
             self.started = False
+            if type(error) is RuntimeError:  # no thread can be started, at the interpreter's end
+                raise _std.BrokenProcessPool(f"the executor could not be started: {error}") from error
             raise
         register(self)
         if self.held:
@@ -129,7 +131,7 @@ class ProcessEngine(Engine):
         if self.closing or self.broken_by is not None or self.stale:
             self.refuse()
         future = Future()
-        named = self._named(fn)
+        named = _crew.named(self.names, fn)
         message: Any = (named, args, kwargs) if kwargs else (named, args)
         future._engine, future._worker = self, fn
         if options is not None:
@@ -166,17 +168,6 @@ class ProcessEngine(Engine):
             self._take(future, future._call)
             if self.closing:  # and it may have failed at once
                 self.crew.tell(_crew.KICK)
-
-    def _named(self, function: Any) -> Any:
-        """The function as it travels, remembered for the functions of late."""
-        try:
-            return self.names[function] or function
-        except KeyError:
-            if len(self.names) > 64:
-                self.names.clear()
-            return self.names.setdefault(function, _crew.name_of(function)) or function
-        except TypeError:  # not hashable
-            return function
 
     def _send(self, future: Future, message: Any) -> None:
         new = future._state == PENDING or future.cancelled()  # else a further run
@@ -409,6 +400,16 @@ class ProcessPoolExecutor(OverEngine, _std.ProcessPoolExecutor):  # type: ignore
     def _processes(self) -> dict[int, Any]:
         """The living workers by process id, as in the standard library's executor."""
         return {p.pid: p for p in list(self._engine.crew.pool)}
+
+    # What programs that reach inside look for.
+
+    @property
+    def _executor_manager_thread(self) -> Any:
+        return self._engine.crew.collector
+
+    @property
+    def _call_queue(self) -> Any:
+        return self._engine.crew.tasks
 
     @property
     def _broken(self) -> Any:

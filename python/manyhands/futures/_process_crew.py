@@ -153,6 +153,10 @@ class Crew(_crew.Crew):
             while papers:
                 papers.popitem()[1].close()
 
+    def _go_home(self) -> None:
+        super()._go_home()
+        self.tasks.close()  # nobody puts any more: programs that ask the standard library's executor find it so
+
     # ---- tasks
 
     def place_of(self, number: int) -> int | None:

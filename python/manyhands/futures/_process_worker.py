@@ -82,6 +82,7 @@ def work(setup: Setup, place: int, paper: Paper | None) -> None:
         try:
             setup.initializer(*setup.initargs)
         except Exception as error:
+            _base.LOGGER.critical("Exception in initializer:", exc_info=True)
             setup.results.put(base.describe(0, base.UNSET, error))
             return
     with contextlib.suppress(KeyboardInterrupt):  # while it told of another one

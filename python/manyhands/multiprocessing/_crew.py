@@ -42,7 +42,7 @@ _connection = stdlib_of("multiprocessing.connection")
 _pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 
 
-__all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "packed"]
+__all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "named", "packed"]
 
 BATCH = 256  # results taken at once
 MASK = 0xFFFFFFFF
@@ -78,6 +78,21 @@ def name_of(function: Any) -> bytes | None:
         return bytes(_pickler.dumps(function, 5))
     except Exception:
         return None
+
+
+def named(names: dict[Any, bytes], function: Any) -> Any:
+    """The function as it travels: by its name, which is remembered, or itself, which is not: it may keep much alive."""
+    try:
+        return names[function]
+    except KeyError:
+        name = name_of(function)
+    except TypeError:  # not hashable
+        return function
+    if name is None:
+        return function
+    if len(names) > 64:
+        names.clear()
+    return names.setdefault(function, name)
 
 
 def packed(message: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -157,15 +172,24 @@ class Crew:
         """Start the workers, then the threads: in this order, since a fork takes no thread along."""
         try:
             self.fill()
+            self._begin_threads()
         except BaseException:
             self.kill()
-            for process in self.workers.values():
-                process.join()
+            self.reap()
             raise
+
+    def _begin_threads(self) -> None:
         self.collector = _threading.Thread(target=self._collect, name="manyhands-collector", daemon=True)
         self.watcher = _threading.Thread(target=self._watch, name="manyhands-watcher", daemon=True)
         self.watcher.start()  # first: the collector joins it
-        self.collector.start()
+        try:
+            self.collector.start()
+        except BaseException:
+            self.ended = True
+            self._kick_watcher()
+            self.watcher.join()
+            self.ended = False
+            raise
 
     def send(self, message: Any, setter: Setter, key: Any, what: Any = None) -> None:
         """One task; `what` it is, for the day it is lost. What cannot be pickled raises here."""

@@ -149,3 +149,45 @@ def test_a_lock_has_a_name_in_strict_mode_only():
     """
     assert output("default", code) == ["False", "0", "True", "False", "0"]
     assert output("strict", code) == ["True", "2", "True", "False", "0"]
+
+
+EXECUTOR = """
+    import os, pickle, signal
+    import manyhands.multiprocessing as mp
+    from manyhands import futures
+
+    class Bad:
+        def __reduce__(self):
+            return int, ("no number",)
+
+    def made():
+        return Bad()
+
+    def say(executor, function, *args):
+        try:
+            print(type(executor.submit(function, *args).exception(timeout=60)).__name__)
+            print(executor.submit(abs, -3).result(timeout=60))
+        except futures.process.BrokenProcessPool:
+            print("refused")
+
+    executor = futures.ProcessPoolExecutor(1, mp_context=mp.get_context("fork"))
+    assert executor.submit(abs, -2).result(timeout=60) == 2
+"""
+
+
+def test_a_killed_worker_costs_its_task_alone():
+    code = EXECUTOR + "    say(executor, signal.raise_signal, signal.SIGKILL)\n"
+    assert output("default", code) == ["WorkerDiedError", "3"]
+    assert output("strict", code) == ["BrokenProcessPool", "refused"]
+
+
+def test_what_a_worker_cannot_unpickle_fails_its_task_alone():
+    code = EXECUTOR + "    say(executor, id, Bad())\n"
+    assert output("default", code) == ["ValueError", "3"]
+    assert output("strict", code) == ["BrokenProcessPool", "refused"]
+
+
+def test_a_result_that_cannot_be_unpickled_fails_its_task_alone():
+    code = EXECUTOR + "    say(executor, made)\n"
+    assert output("default", code) == ["ValueError", "3"]
+    assert output("strict", code) == ["BrokenProcessPool", "refused"]

@@ -591,6 +591,31 @@ def test_forgotten_executors_end_their_workers(kind):
     assert threading.current_thread() is threading.main_thread()
 
 
+def test_an_executor_that_is_forgotten_in_a_cycle_ends_its_workers(kind):
+    """A weak reference that goes together with what it refers to tells nobody."""
+    executor = make(kind, 1)
+    executor.itself = executor
+    assert executor.submit(tasks.square, 2).result(LONG) == 4
+    engine = executor._engine
+    del executor
+    import gc
+
+    gc.collect()
+    assert engine.closing and engine.join(LONG)
+
+
+def test_the_results_of_a_map_do_not_keep_the_executor(kind):
+    executor = make(kind, 1)
+    results = executor.map(tasks.square, range(5))
+    engine = executor._engine
+    del executor
+    import gc
+
+    gc.collect()
+    assert engine.closing and engine.join(LONG)
+    assert list(results) == [0, 1, 4, 9, 16]
+
+
 def test_a_limit_that_was_taken_back_keeps_no_thread():
     taken_back = _alarms.alarm(3600, lambda: None)
     assert _alarms._clock.thread is not None
