@@ -1,8 +1,8 @@
 """Executors beside the packages that people use instead: one job, two workers on each side, and chunks of one.
 
 A row is called `pool/JOB-PEER`. The workers are there before the clock starts, but for the job `start`. Ours is the
-process executor (against `Pool`: our `Pool`), by fork where the peer forks; loky and joblib start their workers by a way
-of their own, which is nearest to our fork server.
+process executor (against `Pool`: our `Pool`), by fork where the peer forks; loky and joblib start their workers by
+a way of their own, which is nearest to our fork server.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ JOBS: dict[str, tuple[Callable[[Any], Any], Callable[[int], Any], int]] = {
     "unequal": (compute, lambda n: UNEQUAL[:n], 40),
     "index": (words_of, sources, 200),
 }
-AUTOMATIC = {"joblib", "mpire"}  # those that put small tasks together by themselves, as ours does with chunksize="auto"
+AUTOMATIC = {
+    "joblib",
+    "mpire",
+}  # those that put small tasks together by themselves, as ours does with chunksize="auto"
 
 # ---- the peers: context managers that hand out map(function, items), which returns when all results are here
 
@@ -207,7 +210,7 @@ for _peer, (_make, _method) in PEERS.items():
 
 
 def _efficiency(kind: str) -> Callable[[int], list[tuple[float, float]]]:
-    """Pairs (processor time that a task of 1 ms takes with all cores, with one worker): their ratio is the efficiency."""
+    """Pairs (worker time for a task of 1 ms with all cores, with one worker): their ratio is the efficiency."""
 
     def pairs(count: int) -> list[tuple[float, float]]:
         import manyhands
@@ -229,6 +232,4 @@ def _efficiency(kind: str) -> Callable[[int], list[tuple[float, float]]]:
 
 for _kind in ("processes", "interpreters"):
     if _kind == "processes" or importlib.util.find_spec("_interpreters") is not None:
-        ROWS.append(
-            Row(f"pool/scaling-{_kind}", "one worker", lambda side: None, pairs=_efficiency(_kind))
-        )
+        ROWS.append(Row(f"pool/scaling-{_kind}", "one worker", lambda side: None, pairs=_efficiency(_kind)))

@@ -266,7 +266,9 @@ class _Sent(_Pool):
         for index in range(first, min(first + chunk, len(items))):
             fault = pickle_fault(items[index])
             if fault:
-                return f"{self.kind}: item {index}, {shorten(items[index])}, cannot be sent to a worker: {fault}"
+                return (
+                    f"{self.kind}: item {index}, {shorten(items[index])}, cannot be sent to a worker: {fault}"
+                )
         words = f"{type(error).__name__}: {error}"
         return f"{self.kind}: a result of item {first} or after cannot be sent back: {words}"
 

@@ -58,7 +58,9 @@ class TqdmBar(Bar):
 
     def __init__(self, name: str, total: int | None) -> None:
         widgets = _in_notebook() and _installed("ipywidgets")  # else tqdm.auto would warn that there are none
-        self.bar: Any = importlib.import_module("tqdm.auto" if widgets else "tqdm").tqdm(total=total, desc=name)
+        self.bar: Any = importlib.import_module("tqdm.auto" if widgets else "tqdm").tqdm(
+            total=total, desc=name
+        )
 
     def advance(self, items: int) -> None:
         self.bar.update(items)

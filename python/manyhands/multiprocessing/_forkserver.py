@@ -34,7 +34,10 @@ _tracker = stdlib_of("multiprocessing.resource_tracker")
 __all__ = ["ForkServer", "connect_to_new_process", "ensure_running", "get_inherited_fds", "main", "server"]
 
 STARTED = struct.Struct("q")  # the child's process id, or minus the error number
-PLAIN, QUIET = b"F", b"Q"  # a request; the second where Ctrl-C is blocked in who asks, as it is to be in the child
+PLAIN, QUIET = (
+    b"F",
+    b"Q",
+)  # a request; the second where Ctrl-C is blocked in who asks, as it is to be in the child
 ENDED = struct.Struct("qd")  # its exit code, and the processor seconds that it has used
 KEY_BYTES = getattr(_std, "_AUTHKEY_LEN", 0)  # the standard library's server asks for a key from 3.14 on
 MOST_FDS = 253  # the kernel's limit for one message
@@ -85,7 +88,9 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
             blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
             message = array.array("i", [tell, read, self._forkserver_alive_fd, _tracker.getfd(), *fds])
             with socket.socket(fileno=os.dup(self._forkserver_alive_fd)) as client:
-                client.sendmsg([QUIET if blocked else PLAIN], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, message)])
+                client.sendmsg(
+                    [QUIET if blocked else PLAIN], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, message)]
+                )
         except BaseException:
             _util.close_fds(*made)
             raise
@@ -314,7 +319,9 @@ def _serve(listener: socket.socket, gate: socket.socket | None = None, key: byte
         signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None),
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
     }
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # whoever has started the server had it blocked, maybe
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGINT}
+    )  # whoever has started the server had it blocked, maybe
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)

@@ -250,7 +250,7 @@ class SpawnLaunch(Launch):
 
 
 def _start_tracker() -> None:
-    """Up to 3.13.0 its start leaves Ctrl-C unblocked in the calling thread, and so in the child that is started next."""
+    """Up to 3.13.0 its start leaves Ctrl-C unblocked in the calling thread, and in the child that is started next."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         stdlib_of("multiprocessing.resource_tracker").ensure_running()

@@ -26,7 +26,8 @@ QUICK = {
     "queue": r"QueueTest\.test_(basic|fifo|shutdown|queue_(join|task)|simple|order)",
     "sched": ".",
     "fork1": "threaded_import_lock_fork",
-    "futures": r"(ThreadPool\w*|FutureTests|ProcessPoolFork\w*)\.test_(submit|map|init|done|result|exc|cancel|free|no_stale|killed)",
+    "futures": r"(ThreadPool\w*|FutureTests|ProcessPoolFork\w*)\.test_"
+    r"(submit|map|init|done|result|exc|cancel|free|no_stale|killed)",
     "mp_fork": r"WithProcessesTest(Lock|Event|Barrier|Value|Array|Semaphore)\.(?!.*(timeout|abort|reset))",
 }
 

@@ -236,7 +236,15 @@ def test_results_that_differ(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, after", [("some_nap", 0.3), ("some_nap", 1.0), ("some_nap", 1.7), ("some_nap", 2.4), ("loop", 2.4), ("loop", 3.1)]
+    "name, after",
+    [
+        ("some_nap", 0.3),
+        ("some_nap", 1.0),
+        ("some_nap", 1.7),
+        ("some_nap", 2.4),
+        ("loop", 2.4),
+        ("loop", 3.1),
+    ],
 )
 def test_ctrl_c_at_any_moment(tmp_path, name, after):
     """The signal goes to the whole group, as from a terminal. The second function computes: on interpreters, too."""

@@ -48,7 +48,12 @@ def test_python_code_goes_to_processes():
 @pytest.mark.parametrize(
     "processes, interpreters, choice, word",
     [
-        (1.05, 1.04, "processes", "Interpreters, in one process: 1.9x."),  # no clear difference: what isolates more
+        (
+            1.05,
+            1.04,
+            "processes",
+            "Interpreters, in one process: 1.9x.",
+        ),  # no clear difference: what isolates more
         (1.30, 1.05, "interpreters", "processes 1.5x"),
         (2.20, 1.05, "interpreters", "processes 0.9x"),
         (1.05, 2.10, "processes", "Python code holds the GIL"),
