@@ -86,6 +86,8 @@ def dumps(value: Any, in_band: bool = False) -> Any:
 
 def _by_value(value: Any, error: Exception, in_band: bool = False) -> tuple[bytes, list[pickle.PickleBuffer]]:
     """Pickle code by value; where that fails as well, the first error counts."""
+    if isinstance(error, MemoryError):
+        raise error  # this way takes more of it, and its own import may fail in other words
     try:
         import cloudpickle  # type: ignore[import-untyped]
     except ImportError:
