@@ -26,10 +26,15 @@ QUICK = {
     "queue": r"QueueTest\.test_(basic|fifo|shutdown|queue_(join|task)|simple|order)",
     "sched": ".",
     "fork1": "threaded_import_lock_fork",
-    "futures": r"(ThreadPool\w*|FutureTests|ProcessPoolFork\w*)\.test_"
-    r"(submit|map|init|done|result|exc|cancel|free|no_stale|killed)",
     "mp_fork": r"WithProcessesTest(Lock|Event|Barrier|Value|Array|Semaphore)\.(?!.*(timeout|abort|reset))",
 }
+if (
+    importlib.util.find_spec("test.test_concurrent_futures") is not None
+):  # 3.11.5 and 3.12.0 do not install it
+    QUICK["futures"] = (
+        r"(ThreadPool\w*|FutureTests|ProcessPoolFork\w*)\.test_"
+        r"(submit|map|init|done|result|exc|cancel|free|no_stale|killed)"
+    )
 
 
 # of the four combinations the two that share nothing
