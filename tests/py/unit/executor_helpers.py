@@ -16,6 +16,11 @@ def add(x, y, *, z=0):
     return x + y + z
 
 
+class Holder:
+    def look(self):
+        return 7
+
+
 def pid(*_):
     return os.getpid()
 

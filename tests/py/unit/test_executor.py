@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 
 import executor_helpers as tasks
 import manyhands
@@ -527,6 +528,33 @@ def test_the_results_of_a_map_do_not_keep_the_executor(kind):
     gc.collect()
     assert engine.closing and engine.join(LONG)
     assert list(results) == [0, 1, 4, 9, 16]
+
+
+def test_what_was_submitted_is_not_kept(executor):
+    holder = tasks.Holder()
+    gone = weakref.ref(holder)
+    assert executor.submit(holder.look).result(LONG) == 7
+    del holder
+    wait_for(lambda: gone() is None)
+
+
+@pytest.mark.parametrize("which", ["manyhands-watcher", "manyhands-collector"])
+def test_a_start_that_fails_leaves_nothing_and_may_be_tried_again(which, monkeypatch):
+    from manyhands.multiprocessing import _crew
+
+    class Thread(threading.Thread):
+        def start(self):
+            if self.name == which:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    with make("processes") as executor:
+        with monkeypatch.context() as patch:
+            patch.setattr(_crew._threading, "Thread", Thread)
+            with pytest.raises(concurrent.futures.process.BrokenProcessPool, match="can't start new thread"):
+                executor.submit(tasks.square, 2)
+        assert not mp.active_children()
+        assert executor.submit(tasks.square, 3).result(LONG) == 9
 
 
 def test_a_limit_that_was_taken_back_keeps_no_thread():
