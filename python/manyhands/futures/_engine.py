@@ -285,9 +285,10 @@ class OverEngine(Verbs):
 def _closer(engine: Engine) -> Callable[[Any], None]:
     reference = weakref.ref(engine)
 
-    def close(_: Any) -> None:
+    def close(_: Any, finalizing: Any = sys.is_finalizing) -> None:
         living = reference()
-        if living is not None and not living.stale:
+        # At the interpreter's end all is closed already, and the modules' globals may be gone.
+        if living is not None and not living.stale and not finalizing():
             living.closing = True
             living.close()
 
