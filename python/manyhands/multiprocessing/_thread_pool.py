@@ -168,7 +168,7 @@ class ThreadCrew:
             self._settle_until(result._is_there, timeout)
 
     def _task_of(self, result: Any) -> Task | None:
-        for task in list(self._line):
+        for task in self._line.copy():  # one step, without a GIL as well
             entry = self.pending.get(task[0]) if task is not None and task[1] else None
             if entry is not None and entry[1][0] is result:
                 return task
