@@ -68,7 +68,9 @@ class Finder:
             return None
         if _initialising(goal):
             _left.add(name)
-            return _stdlib_spec(name)
+            # One that was pushed aside is not run a second time: there would be two of each of its classes.
+            before = pushed_aside.get(name)
+            return _stdlib_spec(name) if before is None else _existing(name, before)
         ours = _import(goal)
         _left.discard(name)
         _settle()
@@ -78,8 +80,12 @@ class Finder:
         old = sys.modules.pop(name, None)
         if old is not None and old is not ours:
             pushed_aside[name] = old
-        loader: Any = Existing(ours)
-        return ModuleSpec(name, loader, is_package=hasattr(ours, "__path__"))
+        return _existing(name, ours)
+
+
+def _existing(name: str, module: types.ModuleType) -> ModuleSpec:
+    loader: Any = Existing(module)
+    return ModuleSpec(name, loader, is_package=hasattr(module, "__path__"))
 
 
 def _initialising(goal: str) -> bool:

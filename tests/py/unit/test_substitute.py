@@ -157,3 +157,29 @@ def test_two_threads_that_install_and_import_at_once_see_one_module():
         print(len(set(map(id, done))), done[0].__name__)
     """)
     assert names == ["1", "manyhands.multiprocessing"]
+
+
+ONCE = """
+import collections, gc, importlib, types
+importlib.import_module({first!r})
+for name in ("manyhands.futures._process", "manyhands.multiprocessing._sharedctypes", "multiprocessing.pool", "queue"):
+    importlib.import_module(name)
+modules = [m for m in gc.get_objects() if isinstance(m, types.ModuleType) and getattr(m, "__file__", None)]
+loaded = collections.Counter(m.__file__ for m in modules if "multiprocessing" in m.__file__ or "concurrent" in m.__file__)
+print([file for file, count in loaded.items() if count > 1])
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["multiprocessing", "concurrent.futures", "manyhands.futures", "manyhands.multiprocessing"]
+    + ["manyhands._impl.by_value"] * manyhands.compiled(),
+)
+def test_no_module_of_the_standard_library_is_loaded_twice(first, tmp_path):
+    """There would be two of each of its classes, and what is registered with one would not be with the other."""
+    program = tmp_path / "program.py"
+    program.write_text(ONCE.format(first=first))
+    done = subprocess.run(
+        [sys.executable, "-m", "manyhands", "run", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "[]\n", done.stdout + done.stderr
