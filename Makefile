@@ -61,7 +61,9 @@ chaos: ## a million small tasks of a pool and of an executor while workers are k
 
 .PHONY: conformance
 conformance: ## CPython's own tests on manyhands: SUITES='queue mp_fork' picks some, ARGS for the runner (ARGS=--help)
-	@site=$$($(SETUP) build) && $$($(SETUP) python) tests/py/conformance --python $$($(SETUP) python) --subject-path $$site \
+	@venv=$$($(SETUP) venv build base) && site=$$($(SETUP) build) && mkdir -p build/with && \
+	ln -sfn $$(cd $$venv && pwd)/lib/python3*/site-packages/cloudpickle build/with/ && \
+	$$($(SETUP) python) tests/py/conformance --python $$($(SETUP) python) --subject-path $$site --subject-path build/with \
 	$(if $(filter strict,$(MANYHANDS_COMPAT)),,--deliberate tests/py/conformance/deliberate.txt) \
 	$(SUITES:%=--suite %) -j 2 $(ARGS)
 

@@ -11,6 +11,7 @@ raise an exception in another.
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import sys
@@ -93,6 +94,7 @@ def check_available() -> None:
 
 # ---- the fork guard
 
+_numbers = itertools.count()
 _living = 0
 _real: dict[str, Any] = {}
 
@@ -292,7 +294,7 @@ class InterpreterPoolExecutor(ThreadPoolExecutor):
         self._attach(
             InterpreterEngine(
                 max_workers,
-                thread_name_prefix or "InterpreterPoolExecutor",
+                thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}",
                 initializer,
                 initargs,
                 min_workers=min_workers,

@@ -41,4 +41,6 @@ def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[An
     fs = list(fs)
     if timeout is None:
         _help(fs, False)
-    yield from _base.as_completed(fs, timeout)
+    completed = _base.as_completed(fs, timeout)
+    del fs  # a future that was handed out is not kept here
+    yield from completed

@@ -191,3 +191,57 @@ def test_a_result_that_cannot_be_unpickled_fails_its_task_alone():
     code = EXECUTOR + "    say(executor, made)\n"
     assert output("default", code) == ["ValueError", "3"]
     assert output("strict", code) == ["BrokenProcessPool", "refused"]
+
+
+def test_all_workers_start_with_the_first_task(tmp_path):
+    script = tmp_path / "workers.py"
+    script.write_text("""if True:
+        import manyhands.multiprocessing as mp
+        from manyhands import futures
+        if __name__ == "__main__":
+            with futures.ProcessPoolExecutor(3, mp_context=mp.get_context("spawn")) as executor:
+                executor.submit(abs, -1).result(timeout=60)
+                print(len(executor._processes))
+            with futures.ProcessPoolExecutor(3, mp_context=mp.get_context("spawn"), min_workers=1) as executor:
+                executor.submit(abs, -1).result(timeout=60)
+                print(len(executor._processes))
+    """)
+    main = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(script)!r}]).returncode)"
+    assert output("default", main) == ["3", "1"]
+
+
+INTERPRETERS = """
+    from manyhands import futures
+
+    class Holder:
+        def look(self):
+            return 5
+
+    def fail():
+        raise KeyError("mine")
+
+    extra = 2
+    with futures.InterpreterPoolExecutor(1) as executor:
+        print(executor.submit(lambda: extra + 1).result(timeout=60), executor.submit(Holder().look).result(timeout=60))
+        error = executor.submit(fail).exception(timeout=60)
+        print(type(error).__name__, "mine" in str(error.__cause__))
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="from 3.13 on")
+def test_interpreters_take_what_processes_take():
+    pytest.importorskip("cloudpickle")
+    assert output("default", INTERPRETERS) == ["3", "5", "KeyError", "True"]
+
+
+def test_the_class_of_interpreter_pools_is_there():
+    code = """
+        import sys
+        sys.modules["_interpreters"] = None
+        from manyhands.futures import InterpreterPoolExecutor
+        try:
+            InterpreterPoolExecutor()
+        except RuntimeError as error:
+            print("processes" in str(error))
+    """
+    assert output("default", code) == ["True"]

@@ -257,7 +257,7 @@ def test_a_request_whose_descriptors_did_not_all_arrive_is_refused():
         fds = array.array("i", [tell, 0, 0])
         near.sendmsg([b"F"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         os.close(tell)
-        assert _forkserver._receive(far) == []
+        assert _forkserver._receive(far) == ([], False)
         assert _forkserver.STARTED.unpack(os.read(told, 100)) == (-errno.EMFILE,)
         assert os.read(told, 1) == b""
         near.close()

@@ -165,7 +165,8 @@ importlib.import_module({first!r})
 for name in ("manyhands.futures._process", "manyhands.multiprocessing._sharedctypes", "multiprocessing.pool", "queue"):
     importlib.import_module(name)
 modules = [m for m in gc.get_objects() if isinstance(m, types.ModuleType) and getattr(m, "__file__", None)]
-loaded = collections.Counter(m.__file__ for m in modules if "multiprocessing" in m.__file__ or "concurrent" in m.__file__)
+files = [m.__file__ for m in modules if "multiprocessing" in m.__file__ or "concurrent" in m.__file__]
+loaded = collections.Counter(files)
 print([file for file, count in loaded.items() if count > 1])
 """
 
