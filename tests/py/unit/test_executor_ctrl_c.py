@@ -86,9 +86,10 @@ def test_ctrl_c_ends_everything_within_a_second_with_one_traceback_and_no_orphan
     script = tmp_path / "app.py"
     script.write_text(CTRL_C.format(kind=kind, method=method))
     took = []
-    while len(took) < 5 and (not took or min(took) >= 1):  # others may have the cores
+    while len(took) < 5 and (not took or min(took) >= 1):  # others may have the cores for a moment ...
         took.append(seconds_to_end_after_ctrl_c(script))
-    assert min(took) < 1, took
+    crowded = os.getloadavg()[0] > 2 * len(os.sched_getaffinity(0))  # ... or all the time
+    assert min(took) < (10 if crowded else 1), took
 
 
 CTRL_C_AT_THE_START = """
