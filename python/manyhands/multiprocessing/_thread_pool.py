@@ -167,8 +167,15 @@ class ThreadCrew:
         if self._settler == here:
             self._settle_until(result._is_there, timeout)
 
+    def _waiting_tasks(self) -> list[Task | None]:
+        while True:
+            try:
+                return list(self._line)
+            except RuntimeError:  # without a GIL: it changed meanwhile
+                continue
+
     def _task_of(self, result: Any) -> Task | None:
-        for task in self._line.copy():  # one step, without a GIL as well
+        for task in self._waiting_tasks():
             entry = self.pending.get(task[0]) if task is not None and task[1] else None
             if entry is not None and entry[1][0] is result:
                 return task
