@@ -234,7 +234,7 @@ static PyObject *started_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void started_dealloc(ext_started *self)
 {
     PyObject *control = self->control; /* holds no other object: no part of a cycle */
-    event_dealloc((PyObject *) self);
+    event_dealloc(&self->event);
     Py_XDECREF(control);
 }
 
