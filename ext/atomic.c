@@ -108,8 +108,8 @@ static PyObject *atomic_reduce(PyObject *object, PyObject *Py_UNUSED(protocol))
         return NULL;
     }
     if (!message_is_sharing()) {
-        return PyErr_Format(
-            PyExc_RuntimeError,
+        return ext_refuse(
+            PyExc_RuntimeError, "MH-TRAVEL",
             "%s can be sent to processes of this program alone: through queues, pipes and pools of "
             "manyhands.multiprocessing, or as an argument of a process",
             Py_TYPE(object)->tp_name);
@@ -144,7 +144,8 @@ static PyObject *atomic_from(PyObject *module, PyObject *const *args, Py_ssize_t
     }
     char *data = block_stretch(state, args[1], &block, &size);
     if (data == NULL || size < SLOT || (uintptr_t) data % SLOT != 0) {
-        return PyErr_Format(PyExc_RuntimeError, "this number has left the memory that it is shared in");
+        return ext_refuse(PyExc_RuntimeError, "MH-DAMAGED",
+                          "this number has left the memory that it is shared in");
     }
     int rc = mh_block_hold(mh_arena_peek(), block);
     return rc < 0 ? block_raise(rc, size)
@@ -186,7 +187,7 @@ static int int_set_value(PyObject *self, PyObject *value, void *Py_UNUSED(closur
 {
     int64_t number;
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the value cannot be deleted");
+        ext_refuse(PyExc_AttributeError, "MH-ARGUMENT", "the value cannot be deleted");
         return -1;
     }
     if (number_of(value, 0, &number) < 0) {
@@ -199,7 +200,8 @@ static int int_set_value(PyObject *self, PyObject *value, void *Py_UNUSED(closur
 static int add(PyObject *self, int64_t by, int64_t *sum)
 {
     if (mh_number_add(((atomic_object *) self)->at, by, sum) < 0) {
-        PyErr_SetString(PyExc_OverflowError, "the sum does not fit 64 bits; the number is as it was");
+        ext_refuse(PyExc_OverflowError, "MH-ARGUMENT",
+                   "the sum does not fit 64 bits; the number is as it was");
         return -1;
     }
     return 0;
@@ -294,7 +296,8 @@ static PyObject *int_inplace(PyObject *self, PyObject *by, int sign)
         return NULL;
     }
     if (sign < 0 && number == INT64_MIN) {
-        PyErr_SetString(PyExc_OverflowError, "the sum does not fit 64 bits; the number is as it was");
+        ext_refuse(PyExc_OverflowError, "MH-ARGUMENT",
+                   "the sum does not fit 64 bits; the number is as it was");
         return NULL;
     }
     return add(self, sign * number, NULL) < 0 ? NULL : Py_NewRef(self);

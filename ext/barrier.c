@@ -43,7 +43,7 @@ static int parse_parties(PyObject *value, long *parties)
         return -1;
     }
     if (n > MAX_PARTIES) {
-        PyErr_Format(PyExc_OverflowError, "a barrier has at most %d parties", MAX_PARTIES);
+        ext_refuse(PyExc_OverflowError, "MH-ARGUMENT", "a barrier has at most %d parties", MAX_PARTIES);
         return -1;
     }
     *parties = n;
@@ -59,7 +59,7 @@ static int barrier_init(ext_barrier *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     if (self->barrier != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Barrier.__init__() called twice");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "Barrier.__init__() called twice");
         return -1;
     }
     mh_barrier *barrier = make(parties);
@@ -106,7 +106,7 @@ static void barrier_dealloc(ext_barrier *self)
 static bool bare(ext_barrier *self)
 {
     if (self->barrier == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Barrier.__init__() was not called");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "Barrier.__init__() was not called");
     }
     return self->barrier == NULL;
 }

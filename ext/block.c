@@ -37,17 +37,17 @@ int block_arena_begin(void)
 PyObject *block_raise(int code, size_t size)
 {
     if (code == -ENOMEM) {
-        return PyErr_Format(
-            PyExc_MemoryError,
+        return ext_refuse(
+            PyExc_MemoryError, "MH-SHARED-MEMORY",
             "no %zu bytes of shared memory are left: three quarters of the free memory, or of the "
             "cgroup's limit, is what all blocks may take together; let go of arrays, or send less "
             "at a time",
             size);
     }
     if (code == -EAGAIN) {
-        return PyErr_Format(PyExc_BlockingIOError,
-                            "%d processes of this program use shared memory already: no more can",
-                            MH_ARENA_PLACES);
+        return ext_refuse(PyExc_BlockingIOError, "MH-TOO-MANY",
+                          "%d processes of this program use shared memory already: no more can",
+                          MH_ARENA_PLACES);
     }
     ext_raise_code(NULL, code);
     return NULL;
@@ -112,7 +112,7 @@ static int set_shape(block_object *self, PyObject *shape)
     Py_ssize_t count = items == NULL ? -1 : PySequence_Fast_GET_SIZE(items);
     if (count < 0 || count > DIMENSIONS) {
         Py_XDECREF(items);
-        return count < 0 ? -1 : (PyErr_SetString(PyExc_ValueError, "more than 64 dimensions"), -1);
+        return count < 0 ? -1 : (ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "more than 64 dimensions"), -1);
     }
     self->dimensions = (int) count;
     self->shape = PyMem_Malloc(sizeof(Py_ssize_t) * 2 * (size_t) (count + 1));
@@ -124,7 +124,7 @@ static int set_shape(block_object *self, PyObject *shape)
         self->shape[i] = PyNumber_AsSsize_t(PySequence_Fast_GET_ITEM(items, i), PyExc_OverflowError);
         self->shape[count + i] = stride;
         if (self->shape[i] < 0 && !PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "a dimension cannot be negative");
+            ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a dimension cannot be negative");
         }
         if (PyErr_Occurred() || __builtin_mul_overflow(stride, self->shape[i], &stride)) {
             stride = -1;
@@ -133,7 +133,7 @@ static int set_shape(block_object *self, PyObject *shape)
     }
     Py_DECREF(items);
     if (!PyErr_Occurred() && stride != self->size) {
-        PyErr_Format(PyExc_ValueError, "that shape does not make %zd bytes", self->size);
+        ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "that shape does not make %zd bytes", self->size);
     }
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -158,7 +158,7 @@ static int set_form(block_object *self, PyObject *format, PyObject *shape)
         return 0;
     }
     if (self->itemsize == 0 || self->size % self->itemsize != 0) {
-        PyErr_Format(PyExc_ValueError, "%zd bytes are no whole number of items", self->size);
+        ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "%zd bytes are no whole number of items", self->size);
         return -1;
     }
     PyObject *flat = Py_BuildValue("(n)", self->size / self->itemsize);
@@ -191,7 +191,8 @@ PyObject *block_new(PyObject *module, PyObject *const *args, Py_ssize_t nargs, P
     int zero = given[1] == NULL || PyErr_Occurred() ? 0 : PyObject_IsTrue(given[1]);
     if (bytes < 0 || zero < 0) {
         if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_ValueError, "a block of %zd bytes cannot be; give 0 or more", bytes);
+            ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a block of %zd bytes cannot be; give 0 or more",
+                       bytes);
         }
         return NULL;
     }
@@ -324,7 +325,8 @@ static PyObject *take_one(ext_state *state, mh_arena *arena, PyObject *record)
     size_t room = mh_block_size(arena, block);
     if (offset < 0 || size < 0 || (size_t) offset > room || (size_t) size > room - (size_t) offset) {
         mh_block_drop(arena, block);
-        return PyErr_Format(PyExc_ValueError, "no %zd bytes lie at %zd of that block", size, offset);
+        return ext_refuse(PyExc_ValueError, "MH-DAMAGED", "no %zd bytes lie at %zd of that block", size,
+                          offset);
     }
     return block_wrap(state, block, (size_t) offset, (size_t) size, readonly);
 }
@@ -378,8 +380,8 @@ static int block_getbuffer(PyObject *object, Py_buffer *view, int flags)
     }
     if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && self->dimensions > 1) {
         PyBuffer_Release(view);
-        PyErr_SetString(PyExc_BufferError,
-                        "the last dimension of a Block is the one that lies close together");
+        ext_refuse(PyExc_BufferError, "MH-ARGUMENT",
+                   "the last dimension of a Block is the one that lies close together");
         return -1;
     }
     /* Without PyBUF_ND the consumer sees the bytes. */
@@ -402,7 +404,7 @@ static Py_ssize_t block_length(PyObject *object)
         return self->size;
     }
     if (self->dimensions == 0) {
-        PyErr_SetString(PyExc_TypeError, "a single item has no length");
+        ext_refuse(PyExc_TypeError, "MH-ARGUMENT", "a single item has no length");
         return -1;
     }
     return self->shape[0];

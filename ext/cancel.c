@@ -58,8 +58,8 @@ static PyObject *cancel_cancel(ext_cancel *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     if (reason != NULL && reason != Py_None && !PyUnicode_Check(reason)) {
-        PyErr_Format(PyExc_TypeError, "reason must be a string or None, not %.200s",
-                     Py_TYPE(reason)->tp_name);
+        ext_refuse(PyExc_TypeError, "MH-ARGUMENT", "reason must be a string or None, not %.200s",
+                   Py_TYPE(reason)->tp_name);
         return NULL;
     }
     EXT_CRITICAL_BEGIN((PyObject *) self); /* the first reason is the reason */

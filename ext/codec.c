@@ -144,7 +144,7 @@ int codec_encode(PyObject *value, codec_buffer *buffer)
 
 static PyObject *corrupt(void)
 {
-    PyErr_SetString(PyExc_ValueError, "these bytes are not an encoded value");
+    ext_refuse(PyExc_ValueError, "MH-DAMAGED", "these bytes are not an encoded value");
     return NULL;
 }
 

@@ -124,6 +124,10 @@ PyObject *ext_ref(PyObject *self, enum ext_ref which);
 /* Raise the exception class `which` with a message, or with no argument where `text` is NULL. Always returns NULL. */
 PyObject *ext_raise(PyObject *self, enum ext_ref which, const char *text);
 
+/* Raise a message of ours, made as PyErr_Format() does, with a line below its traceback that leads to its code in the guide
+ * (python/manyhands/_troubles.py). Always returns NULL. */
+PyObject *ext_refuse(PyObject *type, const char *code, const char *format, ...);
+
 /* Make the type and put it in the module as `name` and in the state as `which` (negative: not kept there). */
 int ext_add_type(PyObject *module, ext_state *state, int which, PyType_Spec *spec, PyObject *bases);
 

@@ -15,7 +15,7 @@
 
 static int bare(void)
 {
-    PyErr_SetString(PyExc_RuntimeError, "Condition.__init__() was not called");
+    ext_refuse(PyExc_RuntimeError, "MH-STATE", "Condition.__init__() was not called");
     return -1;
 }
 
@@ -105,7 +105,7 @@ static int cond_init(ext_cond *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     if (mh_cond_waiting(&self->cond) != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "Condition.__init__() called while threads wait");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "Condition.__init__() called while threads wait");
         return -1;
     }
     PyObject *lock = given == NULL || given == Py_None ? PyObject_CallNoArgs(state->ref[EXT_RLOCK_TYPE])

@@ -154,7 +154,7 @@ static PyObject *shield_enter(ext_shielding *self, PyObject *unused)
     (void) unused;
     unsigned long me = PyThread_get_thread_ident();
     if (self->depth != 0 && self->owner != me) {
-        PyErr_SetString(PyExc_RuntimeError, "this shield is in use by another thread");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "this shield is in use by another thread");
         return NULL;
     }
     self->owner = me;
@@ -167,7 +167,7 @@ static PyObject *shield_exit(ext_shielding *self, PyObject *const *args, Py_ssiz
 {
     (void) args, (void) nargs;
     if (self->depth == 0 || self->owner != PyThread_get_thread_ident()) {
-        PyErr_SetString(PyExc_RuntimeError, "the calling thread is not inside this shield");
+        ext_refuse(PyExc_RuntimeError, "MH-NOT-HELD", "the calling thread is not inside this shield");
         return NULL;
     }
     self->depth--;
@@ -235,7 +235,7 @@ static void control_dealloc(PyObject *self)
 
 static PyObject *not_running(const char *what)
 {
-    PyErr_Format(PyExc_RuntimeError, "cannot %s a thread that is not running", what);
+    ext_refuse(PyExc_RuntimeError, "MH-STATE", "cannot %s a thread that is not running", what);
     return NULL;
 }
 
@@ -356,7 +356,7 @@ static PyObject *control_resume(ext_control *self, PyObject *unused)
 {
     (void) unused;
     if (mh_thread_resume(&self->thread) < 0 && mh_thread_state(&self->thread) <= MH_RUNNING) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot resume a thread that is not paused");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "cannot resume a thread that is not paused");
         return NULL;
     }
     if (!ext_control_exit_due(self)) {

@@ -39,6 +39,30 @@ PyObject *ext_raise(PyObject *self, enum ext_ref which, const char *text)
     return NULL;
 }
 
+/* The error is the thing, the line below it is not: one that cannot be made is left out. */
+static void add_note(const char *code)
+{
+    PyObject *error = ext_error_take();
+    PyObject *note = PyUnicode_FromFormat("%s: python -m manyhands explain %s", code, code);
+    PyObject *added = note == NULL ? NULL : PyObject_CallMethod(error, "add_note", "O", note);
+    if (added == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(added);
+    Py_XDECREF(note);
+    ext_error_put(error);
+}
+
+PyObject *ext_refuse(PyObject *type, const char *code, const char *format, ...)
+{
+    va_list words;
+    va_start(words, format);
+    PyErr_FormatV(type, format, words);
+    va_end(words);
+    add_note(code);
+    return NULL;
+}
+
 int ext_raise_code(PyObject *self, int code)
 {
     switch (code) {
@@ -59,7 +83,7 @@ int ext_raise_code(PyObject *self, int code)
                 Py_DECREF(args);
             }
         } else {
-            PyErr_Format(PyExc_RuntimeError, "%s: %s", mh_error_name(code), mh_strerror(code));
+            ext_refuse(PyExc_RuntimeError, "MH-LIBRARY", "%s: %s", mh_error_name(code), mh_strerror(code));
         }
     }
     return EXT_RAISED;

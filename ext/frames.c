@@ -11,7 +11,7 @@ PyObject *ext_current_frames(PyObject *module, PyObject *unused)
     (void) module, (void) unused;
     PyObject *function = PySys_GetObject("_current_frames"); /* borrowed */
     if (function == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "sys._current_frames() is gone");
+        ext_refuse(PyExc_RuntimeError, "MH-SYSTEM", "sys._current_frames() is gone");
         return NULL;
     }
     return PyObject_CallNoArgs(function);

@@ -84,7 +84,7 @@ static PyObject *get_reference(ext_future *self, void *offset)
 static int undeletable(PyObject *value)
 {
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "attributes of a Future cannot be deleted");
+        ext_refuse(PyExc_AttributeError, "MH-ARGUMENT", "attributes of a Future cannot be deleted");
         return -1;
     }
     return 0;

@@ -263,7 +263,8 @@ void message_unsent(message_out *out)
 
 static PyObject *corrupt(void)
 {
-    PyErr_SetString(PyExc_ValueError, "a message in this channel does not hold what its header promises");
+    ext_refuse(PyExc_ValueError, "MH-DAMAGED",
+               "a message in this channel does not hold what its header promises");
     return NULL;
 }
 
@@ -303,9 +304,9 @@ static const char *records_of(const char *data, size_t size, const mh_arena *are
         return NULL;
     }
     if (head.arena != mh_arena_id(arena)) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "this message lies in the shared memory of another tree of processes; "
-                        "send it once more, now that this process has the queue or connection");
+        ext_refuse(PyExc_RuntimeError, "MH-OTHER-TREE",
+                   "this message lies in the shared memory of another tree of processes; "
+                   "send it once more, now that this process has the queue or connection");
         return NULL;
     }
     *count = (size_t) head.count;

@@ -30,8 +30,8 @@ PyObject *ext_ref(PyObject *self, enum ext_ref which)
         return NULL;
     }
     if (state->ref[which] == NULL) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "manyhands._core is not bound to the package, or is being unloaded");
+        ext_refuse(PyExc_RuntimeError, "MH-LIBRARY",
+                   "manyhands._core is not bound to the package, or is being unloaded");
     }
     return state->ref[which];
 }

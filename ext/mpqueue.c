@@ -21,7 +21,7 @@ static _Atomic(unsigned) queues_made;
 static int check_open(queue_object *self)
 {
     if (self->channel == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Queue.__init__() was not called");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "Queue.__init__() was not called");
         return -1;
     }
     if (self->closed) {
@@ -40,8 +40,8 @@ static PyObject *raise_code(queue_object *self, int rc)
         return ext_raise((PyObject *) self, EXT_SHUT_DOWN, NULL);
     case -ENOMEM:
     case -EMSGSIZE:
-        PyErr_SetString(PyExc_MemoryError,
-                        "the queue has reached its limit of bytes: nobody takes what is put");
+        ext_refuse(PyExc_MemoryError, "MH-QUEUE-LIMIT",
+                   "the queue has reached its limit of bytes: nobody takes what is put");
         return NULL;
     default:
         ext_raise_code(NULL, rc);
@@ -262,8 +262,9 @@ static PyObject *queue_get_many(queue_object *self, PyObject *const *args, Py_ss
     }
     Py_ssize_t most = PyLong_AsSsize_t(given[0]);
     if (most < 1) {
-        return PyErr_Occurred() ? NULL
-                                : PyErr_Format(PyExc_ValueError, "get_many() takes 1 or more, not %zd", most);
+        return PyErr_Occurred()
+                   ? NULL
+                   : ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "get_many() takes 1 or more, not %zd", most);
     }
     ext_state *state = ext_state_of(Py_TYPE(self));
     mh_message *message = state == NULL ? NULL : queue_borrow(self->shared);
@@ -403,7 +404,7 @@ static PyObject *queue_create_named(queue_object *self, PyObject *args)
         return NULL;
     }
     if (maxsize < 0 || max_bytes < 1 || self->channel != NULL) {
-        return PyErr_Format(PyExc_ValueError, "a named queue has room for 1 byte or more");
+        return ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a named queue has room for 1 byte or more");
     }
     mh_channel_options options = {
         .max_items = (uint64_t) maxsize, .max_bytes = (uint64_t) max_bytes, .flags = MH_CHANNEL_BLOCK};
@@ -416,7 +417,8 @@ static PyObject *queue_open_named(queue_object *self, PyObject *name)
 {
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
     if (text == NULL || self->channel != NULL) {
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "a name is a str, not %R", name);
+        return PyErr_Occurred() ? NULL
+                                : ext_refuse(PyExc_TypeError, "MH-ARGUMENT", "a name is a str, not %R", name);
     }
     mh_channel *channel = NULL;
     int rc = mh_channel_open(text, &channel);
@@ -541,7 +543,8 @@ static PyObject *queue_load(PyObject *type, PyObject *args)
     PyObject *value = message_unpack(state, data.buf, (size_t) data.len, tag);
     PyBuffer_Release(&data);
     if (value == NULL && !PyErr_Occurred()) {
-        PyErr_SetString(PyExc_ValueError, "the producer was killed inside put(): there is no object");
+        ext_refuse(PyExc_ValueError, "MH-DAMAGED",
+                   "the producer was killed inside put(): there is no object");
     }
     return value;
 }
@@ -565,13 +568,13 @@ static int queue_init(queue_object *self, PyObject *args, PyObject *kwargs)
     if (redeliver > 0 && !PyBool_Check(given[1])) {
         deliveries = PyLong_AsUnsignedLong(given[1]);
         if (!PyErr_Occurred() && deliveries > UINT32_MAX) {
-            PyErr_SetString(PyExc_OverflowError, "redeliver is True, or a number of deliveries");
+            ext_refuse(PyExc_OverflowError, "MH-ARGUMENT", "redeliver is True, or a number of deliveries");
         }
     }
     if (PyErr_Occurred() || maxsize < 0 || redeliver < 0 || self->channel != NULL) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError,
-                            self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
+            ext_refuse(PyExc_ValueError, "MH-STATE", "%s",
+                       self->channel != NULL ? "__init__() was called before" : "maxsize is 0 or more");
         }
         return -1;
     }

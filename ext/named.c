@@ -222,7 +222,7 @@ static PyObject *named_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (!PyUnicode_Check(given[0])) {
-        return PyErr_Format(PyExc_TypeError, "a name is a str, not %R", given[0]);
+        return ext_refuse(PyExc_TypeError, "MH-ARGUMENT", "a name is a str, not %R", given[0]);
     }
     unsigned long kind = PyLong_AsUnsignedLong(given[1]);
     Py_ssize_t room = given[2] == NULL ? 0 : PyNumber_AsSsize_t(given[2], PyExc_OverflowError);
@@ -324,7 +324,8 @@ PyObject *ext_unlink(PyObject *module, PyObject *name)
 {
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
     if (text == NULL) {
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "a name is a str, not %R", name);
+        return PyErr_Occurred() ? NULL
+                                : ext_refuse(PyExc_TypeError, "MH-ARGUMENT", "a name is a str, not %R", name);
     }
     int rc = mh_segment_unlink(text);
     return rc < 0 ? named_raise(module, name, rc) : Py_NewRef(Py_None);

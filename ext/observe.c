@@ -282,8 +282,8 @@ static int check_reads(const sampler *s)
         rc = mh_look_at((int) PyThread_get_thread_native_id(), &look);
     }
     if (rc < 0) {
-        PyErr_Format(PyExc_OSError, "this system does not let a process look at its own threads: %s",
-                     mh_strerror(rc));
+        ext_refuse(PyExc_OSError, "MH-SYSTEM",
+                   "this system does not let a process look at its own threads: %s", mh_strerror(rc));
     }
     return rc;
 }
@@ -292,7 +292,7 @@ static PyObject *sampler_start(sampler_object *self, PyObject *unused)
 {
     (void) unused;
     if (self->sampler != NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "it was started before: an observation is made once");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "it was started before: an observation is made once");
         return NULL;
     }
     sampler *s = PyMem_RawCalloc(1, sizeof *s);
@@ -414,7 +414,8 @@ static PyObject *sampler_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     }
     if (ns < 100000 || ns > 10000000000) {
-        PyErr_Format(PyExc_ValueError, "interval must be 0.0001 to 10 seconds, not %R", interval);
+        ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "interval must be 0.0001 to 10 seconds, not %R",
+                   interval);
         return NULL;
     }
     sampler_object *self = (sampler_object *) type->tp_alloc(type, 0);

@@ -233,7 +233,8 @@ static PyObject *end_recv_fd(end_object *self, PyObject *Py_UNUSED(ignored))
     fd_args args = {self->pipe, -1};
     int rc = ext_wait((PyObject *) self, wait_fd, &args, EXT_FOREVER);
     if (rc == MH_E_STATE) {
-        PyErr_SetString(PyExc_RuntimeError, "a message comes before the descriptor: receive it first");
+        ext_refuse(PyExc_RuntimeError, "MH-TRAVEL",
+                   "a message comes before the descriptor: receive it first");
         return NULL;
     }
     return rc < 0 ? raise_code(rc) : PyLong_FromLong(args.fd);

@@ -51,7 +51,7 @@ static void control_dealloc(control_object *self)
 static PyObject *state_error(int rc, const char *text)
 {
     if (rc == MH_E_STATE) {
-        PyErr_SetString(PyExc_ValueError, text);
+        ext_refuse(PyExc_ValueError, "MH-STATE", "%s", text);
     } else if (rc != EXT_RAISED) {
         ext_raise_code(NULL, rc);
     }

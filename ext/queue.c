@@ -424,7 +424,7 @@ static int queue_set_queue(ext_queue *self, PyObject *value, void *unused)
 {
     (void) unused;
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "queue cannot be deleted");
+        ext_refuse(PyExc_AttributeError, "MH-ARGUMENT", "queue cannot be deleted");
         return -1;
     }
     int held = enter_for_attribute(self);
@@ -476,7 +476,7 @@ static int queue_set_maxsize(ext_queue *self, PyObject *value, void *unused)
     (void) unused;
     Py_ssize_t limit;
     if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "maxsize cannot be deleted");
+        ext_refuse(PyExc_AttributeError, "MH-ARGUMENT", "maxsize cannot be deleted");
         return -1;
     }
     if (limit_of(value, &limit) < 0) {

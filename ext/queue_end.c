@@ -184,8 +184,8 @@ static PyObject *raise_code(end_object *self, int rc, int putting)
         return NULL;
     case -ENOMEM:
     case -EMSGSIZE:
-        PyErr_SetString(PyExc_MemoryError,
-                        "the queue has reached its limit of bytes: nobody takes what is put");
+        ext_refuse(PyExc_MemoryError, "MH-QUEUE-LIMIT",
+                   "the queue has reached its limit of bytes: nobody takes what is put");
         return NULL;
     default:
         ext_raise_code((PyObject *) self, rc);

@@ -42,7 +42,8 @@ static int parse_prefer(PyObject *value, unsigned *flags)
     } else if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "writers") == 0) {
         *flags |= MH_RW_PREFER_WRITERS;
     } else {
-        PyErr_Format(PyExc_ValueError, "prefer must be None, 'readers' or 'writers', not %R", value);
+        ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "prefer must be None, 'readers' or 'writers', not %R",
+                   value);
         return -1;
     }
     return 0;
@@ -57,7 +58,7 @@ static int rwlock_init(ext_rwlock *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     if (mh_rwlock_readers(&self->lock) != 0 || mh_rwlock_writer(&self->lock) != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "RWLock.__init__() called while the lock is held");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "RWLock.__init__() called while the lock is held");
         return -1;
     }
     self->flags = flags;
@@ -109,14 +110,14 @@ static PyObject *refused(ext_rwlock *self, int rc)
 {
     bool writes = mh_rwlock_writer(&self->lock) == (int) PyThread_get_thread_native_id();
     if (rc == -EDEADLK && writes) {
-        PyErr_SetString(PyExc_RuntimeError, "the calling thread writes already: an RWLock is not recursive");
+        ext_refuse(PyExc_RuntimeError, "MH-RWLOCK",
+                   "the calling thread writes already: an RWLock is not recursive");
     } else if (rc == -EDEADLK) {
-        PyErr_SetString(
-            PyExc_RuntimeError,
-            "cannot upgrade: the calling thread reads, and two that do so would wait for each other; "
-            "release_read() first, or acquire_write() from the start");
+        ext_refuse(PyExc_RuntimeError, "MH-RWLOCK",
+                   "cannot upgrade: the calling thread reads, and two that do so would wait for each other; "
+                   "release_read() first, or acquire_write() from the start");
     } else if (rc == MH_E_TOO_MANY) {
-        PyErr_SetString(PyExc_RuntimeError, "too many readers at once");
+        ext_refuse(PyExc_RuntimeError, "MH-TOO-MANY", "too many readers at once");
     } else {
         ext_raise_code((PyObject *) self, rc);
     }
@@ -146,9 +147,9 @@ static PyObject *release(ext_rwlock *self, bool write)
 {
     int rc = write ? mh_rwlock_try_release_write(&self->lock) : mh_rwlock_try_release_read(&self->lock);
     if (rc < 0) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        write ? "cannot release: not held for writing by the calling thread"
-                              : "cannot release: not held for reading by the calling thread");
+        ext_refuse(PyExc_RuntimeError, "MH-NOT-HELD", "%s",
+                   write ? "cannot release: not held for writing by the calling thread"
+                         : "cannot release: not held for reading by the calling thread");
         return NULL;
     }
     ext_held_remove((PyObject *) self);

@@ -44,7 +44,7 @@ static int number(PyObject *value, long long low, const char *text, long long *o
         return -1;
     }
     if (overflow > 0) {
-        PyErr_SetString(PyExc_OverflowError, "a semaphore cannot count as far as that");
+        ext_refuse(PyExc_OverflowError, "MH-ARGUMENT", "a semaphore cannot count as far as that");
         return -1;
     }
     *out = n;

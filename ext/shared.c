@@ -190,7 +190,7 @@ PyObject *shared_place(PyObject *object, void *Py_UNUSED(closure))
 {
     shared_object *self = (shared_object *) object;
     if (self->slab == NULL) {
-        return PyErr_Format(PyExc_TypeError, "what has a name travels by its name");
+        return ext_refuse(PyExc_TypeError, "MH-TRAVEL", "what has a name travels by its name");
     }
     self->travelled = 1;
     return Py_BuildValue("iKn", mh_slab_fd(self->slab->slab), (unsigned long long) self->slab->id,
@@ -242,7 +242,8 @@ PyObject *shared_rebuild(PyTypeObject *type, PyObject *const *args, Py_ssize_t c
     shared_object *self = new_object(type, slab, (size_t) offset, size);
     if (self != NULL && self->at == NULL) {
         Py_DECREF(self);
-        return PyErr_Format(PyExc_ValueError, "no object lies at offset %zd of that slab", offset);
+        return ext_refuse(PyExc_ValueError, "MH-DAMAGED", "no object lies at offset %zd of that slab",
+                          offset);
     }
     return (PyObject *) self;
 }

@@ -48,9 +48,9 @@ static PyObject *cond_over(cond_object *self, PyObject *lock)
     }
     if ((PyObject *) Py_TYPE(lock) != state->ref[EXT_SHARED_LOCK_TYPE] &&
         (PyObject *) Py_TYPE(lock) != state->ref[EXT_SHARED_RLOCK_TYPE]) {
-        return PyErr_Format(
-            PyExc_TypeError,
-            "the lock of a condition between processes is a Lock or RLock of manyhands, not %R", lock);
+        return ext_refuse(PyExc_TypeError, "MH-ARGUMENT",
+                          "the lock of a condition between processes is a Lock or RLock of manyhands, not %R",
+                          lock);
     }
     pay_early(self);
     Py_XSETREF(self->lock, Py_NewRef(lock));

@@ -26,13 +26,15 @@ static PyObject *refused(shared_object *self, int rc)
 {
     bool writes = mh_rwlock_writer(self->at) == (int) PyThread_get_thread_native_id();
     if (rc == -EDEADLK && writes) {
-        PyErr_SetString(PyExc_RuntimeError, "the calling thread writes already: an RWLock is not recursive");
+        ext_refuse(PyExc_RuntimeError, "MH-RWLOCK",
+                   "the calling thread writes already: an RWLock is not recursive");
     } else if (rc == -EDEADLK) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "cannot upgrade: the calling thread reads; release_read() first, or acquire_write() "
-                        "from the start");
+        ext_refuse(PyExc_RuntimeError, "MH-RWLOCK",
+                   "cannot upgrade: the calling thread reads; release_read() first, or acquire_write() "
+                   "from the start");
     } else if (rc == MH_E_TOO_MANY) {
-        PyErr_Format(PyExc_RuntimeError, "more than %d holders and waiters of one RWLock", RWLOCK_PLACES);
+        ext_refuse(PyExc_RuntimeError, "MH-TOO-MANY", "more than %d holders and waiters of one RWLock",
+                   RWLOCK_PLACES);
     } else {
         ext_raise_code((PyObject *) self, rc);
     }
@@ -102,8 +104,8 @@ static PyObject *release(shared_object *self, enum side side)
 {
     int rc = side == READ ? mh_rwlock_try_release_read(self->at) : mh_rwlock_try_release_write(self->at);
     if (rc < 0) {
-        PyErr_Format(PyExc_RuntimeError, "cannot release: not held for %s by the calling thread",
-                     side == READ ? "reading" : "writing");
+        ext_refuse(PyExc_RuntimeError, "MH-NOT-HELD", "cannot release: not held for %s by the calling thread",
+                   side == READ ? "reading" : "writing");
         return NULL;
     }
     ext_held_remove((PyObject *) self);
@@ -143,7 +145,8 @@ static PyObject *rwlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     } else if (PyUnicode_Check(prefer) && PyUnicode_CompareWithASCIIString(prefer, "writers") == 0) {
         flags = MH_RW_PREFER_WRITERS;
     } else if (prefer != Py_None) {
-        return PyErr_Format(PyExc_ValueError, "prefer must be None, 'readers' or 'writers', not %R", prefer);
+        return ext_refuse(PyExc_ValueError, "MH-ARGUMENT",
+                          "prefer must be None, 'readers' or 'writers', not %R", prefer);
     }
     shared_object *self = shared_create(type, mh_rwlock_size(RWLOCK_PLACES));
     if (self != NULL) {
@@ -207,8 +210,8 @@ static PyObject *sem_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (value < 1 || value > MH_ROBUST_SEM_MAX) {
-        return PyErr_Format(PyExc_ValueError, "a robust semaphore has 1 to %d permits, not %ld",
-                            MH_ROBUST_SEM_MAX, value);
+        return ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a robust semaphore has 1 to %d permits, not %ld",
+                          MH_ROBUST_SEM_MAX, value);
     }
     shared_object *self = shared_create(type, mh_robust_sem_size((uint32_t) value));
     if (self != NULL) {
@@ -243,8 +246,8 @@ static PyObject *sem_acquire(shared_object *self, PyObject *const *args, Py_ssiz
 static PyObject *sem_release(shared_object *self, PyObject *Py_UNUSED(ignored))
 {
     if (mh_robust_sem_release(self->at) < 0) {
-        PyErr_SetString(PyExc_ValueError,
-                        "this process has no permit of the semaphore: only who acquired one may release it");
+        ext_refuse(PyExc_ValueError, "MH-NOT-HELD",
+                   "this process has no permit of the semaphore: only who acquired one may release it");
         return NULL;
     }
     Py_RETURN_NONE;

@@ -34,14 +34,14 @@ static PyObject *sem_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (value < 0 || most < 0 || value > (long) MH_SEM_MAX || most > (long) MH_SEM_MAX) {
-        return PyErr_Format(PyExc_ValueError, "the value of a semaphore is 0 to %u, not %ld", MH_SEM_MAX,
-                            value);
+        return ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "the value of a semaphore is 0 to %u, not %ld",
+                          MH_SEM_MAX, value);
     }
     shared_object *self = shared_create(type, sizeof(mh_sem));
     if (self != NULL && mh_sem_init(self->at, (uint32_t) value, (uint32_t) most, 0) < 0) {
         Py_DECREF(self);
-        return PyErr_Format(PyExc_ValueError, "a semaphore of at most %ld cannot begin with %ld", most,
-                            value);
+        return ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a semaphore of at most %ld cannot begin with %ld",
+                          most, value);
     }
     return (PyObject *) self;
 }
@@ -214,7 +214,8 @@ static PyObject *barrier_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     }
     if (parties < 1 || parties > 65536) {
-        return PyErr_Format(PyExc_ValueError, "a barrier is for 1 to 65536 parties, not %ld", parties);
+        return ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a barrier is for 1 to 65536 parties, not %ld",
+                          parties);
     }
     shared_object *self = shared_create(type, mh_barrier_size((uint32_t) parties));
     if (self != NULL) {

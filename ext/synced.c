@@ -16,7 +16,7 @@ static int size_of(PyObject *value, Py_ssize_t *size)
 {
     *size = PyNumber_AsSsize_t(value, PyExc_OverflowError);
     if (*size < 0 && !PyErr_Occurred()) {
-        PyErr_SetString(PyExc_ValueError, "a size cannot be negative");
+        ext_refuse(PyExc_ValueError, "MH-ARGUMENT", "a size cannot be negative");
     }
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -318,7 +318,7 @@ static PyObject *call(PyObject *object, const char *method)
 static int long_begin(synced *self)
 {
     if (self->lock == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "SynchronizedBase.__init__() was not called");
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "SynchronizedBase.__init__() was not called");
         return -1;
     }
     PyObject *taken = call(self->lock, "acquire");

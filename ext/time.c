@@ -81,8 +81,8 @@ int ext_cancel_arg(PyObject *self, PyObject *value, ext_cancel **cancel)
         return -1;
     }
     if ((PyObject *) Py_TYPE(value) != type) {
-        PyErr_Format(PyExc_TypeError, "cancel must be a CancelToken or None, not %.200s",
-                     Py_TYPE(value)->tp_name);
+        ext_refuse(PyExc_TypeError, "MH-ARGUMENT", "cancel must be a CancelToken or None, not %.200s",
+                   Py_TYPE(value)->tp_name);
         return -1;
     }
     *cancel = (ext_cancel *) value;

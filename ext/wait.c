@@ -269,7 +269,8 @@ bool ext_wait_is_hopeless(ext_until until)
 #else
     PyObject *error = PyExc_RuntimeError;
 #endif
-    PyErr_SetString(error, "cannot wait for another thread at interpreter shutdown: none runs any more");
+    ext_refuse(error, "MH-SHUTDOWN",
+               "cannot wait for another thread at interpreter shutdown: none runs any more");
     return true;
 }
 

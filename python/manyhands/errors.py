@@ -74,6 +74,8 @@ class PoisonError(Error):
     Raised by `get`, once, in the place of the item, which counts as done. It was not unpickled: that may be what kills.
     """
 
+    code = "MH-POISON"
+
     def __init__(self, deaths: int, data: bytes, tag: int) -> None:
         super().__init__(deaths, data, tag)
         self.deaths, self.data, self.tag = deaths, data, tag
@@ -100,6 +102,8 @@ class SegmentError(Error, ValueError):
 
     Where it is the version, the message names both.
     """
+
+    code = "MH-SEGMENT"
 
 
 class RemoteError(Error):

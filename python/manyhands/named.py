@@ -24,9 +24,10 @@ import time
 from typing import Any
 
 from manyhands._impl import available, core
+from manyhands._troubles import coded
 
 if not available:
-    raise ImportError("manyhands.named needs the compiled core, which is not usable here")
+    raise coded(ImportError("manyhands.named needs the compiled core, which is not usable here"), "MH-CORE")
 
 from manyhands.errors import SegmentError
 from manyhands.multiprocessing import _queues  # binds pickling and queue.ShutDown to the core
@@ -69,7 +70,7 @@ def _opened(attempt: Any) -> Any:
         except BlockingIOError as error:  # EAGAIN
             if time.monotonic() >= deadline:
                 text = "not complete: its maker is still at it, or was killed at it; unlink() removes it"
-                raise BlockingIOError(error.errno, text, error.filename) from None
+                raise coded(BlockingIOError(error.errno, text, error.filename), "MH-SEGMENT") from None
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
 
@@ -83,7 +84,9 @@ class _Named:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kind = type(self).__name__
-        raise TypeError(f"{kind}.create(name), {kind}.open(name) or {kind}.ensure(name)")
+        raise coded(
+            TypeError(f"{kind}.create(name), {kind}.open(name) or {kind}.ensure(name)"), "MH-ARGUMENT"
+        )
 
     @classmethod
     def _made(cls, name: str, room: int, *specs: tuple[Any, ...], tag: bytes = b"") -> Any:
@@ -112,7 +115,7 @@ class _Named:
     def create(cls, name: str, *args: Any, **kwargs: Any) -> Any:
         """A new one of that name; FileExistsError where there is one."""
         if args or kwargs:
-            raise TypeError(f"{cls.__name__}.create() takes a name")
+            raise coded(TypeError(f"{cls.__name__}.create() takes a name"), "MH-ARGUMENT")
         return cls._made(name, _ROOM, *[(kind,) for kind in cls._types])
 
     @classmethod
@@ -240,7 +243,7 @@ class Memory(_Named):
     def create(cls, name: str, size: int) -> Any:
         """`size` new bytes, all zero."""
         if size < 1:
-            raise ValueError("a named memory has 1 byte or more")
+            raise coded(ValueError("a named memory has 1 byte or more"), "MH-ARGUMENT")
         return cls._made(name, size + 64, (core.SharedBuffer, size))
 
     def _bind(self) -> None:
@@ -264,7 +267,7 @@ class Queue(core.MessageQueue):  # type: ignore[misc]
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise TypeError("Queue.create(name), Queue.open(name) or Queue.ensure(name)")
+        raise coded(TypeError("Queue.create(name), Queue.open(name) or Queue.ensure(name)"), "MH-ARGUMENT")
 
     @classmethod
     def create(cls, name: str, maxsize: int = 0, *, max_bytes: int = 1 << 20) -> Any:

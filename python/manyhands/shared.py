@@ -41,7 +41,7 @@ def _numpy() -> Any:
         import numpy
     except ImportError as error:
         text = "arrays need NumPy (pip install numpy); for other consumers of buffers there is shared.block()"
-        raise ImportError(text, name="numpy") from error
+        raise coded(ImportError(text, name="numpy"), "MH-PACKAGE") from error
     return numpy
 
 
@@ -53,9 +53,12 @@ def _make(shape: Any, dtype: Any, order: str, zero: bool) -> Any:
     numpy = _numpy()
     dtype, shape = numpy.dtype(dtype), _shape(shape)
     if dtype.hasobject:
-        raise TypeError(f"{dtype!r} holds references to objects, which mean nothing in another process")
+        raise coded(
+            TypeError(f"{dtype!r} holds references to objects, which mean nothing in another process"),
+            "MH-TRAVEL",
+        )
     if any(length < 0 for length in shape):
-        raise ValueError("negative dimensions are not allowed")
+        raise coded(ValueError("negative dimensions are not allowed"), "MH-ARGUMENT")
     memory = core.block(math.prod(shape) * dtype.itemsize, zero)
     return numpy.ndarray(shape, dtype, memory, order=order)
 

@@ -25,6 +25,8 @@ TOLD_AGAIN = 0.5
 class Refused(Exception):
     """There is no dump to be had; the message says why."""
 
+    code = "MH-DUMP"
+
 
 def _address(pid: int) -> bytes:
     return b"\0manyhands-dump-%d" % pid  # an abstract one: it goes with its socket

@@ -10,6 +10,7 @@ import types
 from typing import Any
 
 from manyhands._impl import core, messages
+from manyhands._troubles import coded
 from manyhands.errors import ThreadExit
 from manyhands.multiprocessing import _crew_worker as base
 
@@ -40,7 +41,9 @@ def _stand_in(path: str) -> types.ModuleType:
             names.update(runpy.run_path(script, run_name="__mp_main__"))
             sys.modules["__mp_main__"] = module
         if name not in names:
-            raise AttributeError(f"the script has no {name!r} where its name is '__mp_main__'")
+            raise coded(
+                AttributeError(f"the script has no {name!r} where its name is '__mp_main__'"), "MH-BY-NAME"
+            )
         return names[name]
 
     names.update(_path=path, __file__=path, __getattr__=find)

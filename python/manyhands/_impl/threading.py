@@ -185,14 +185,14 @@ class Thread(_StdThread):
 
     def _require_started(self, verb: str) -> None:
         if not self._initialized:  # type: ignore[attr-defined]
-            raise RuntimeError("Thread.__init__() was not called")
+            raise coded(RuntimeError("Thread.__init__() was not called"), "MH-STATE")
         if not self._started.is_set():
-            raise RuntimeError(f"cannot {verb} a thread that is not running")
+            raise coded(RuntimeError(f"cannot {verb} a thread that is not running"), "MH-STATE")
 
     def _require_alive(self, verb: str) -> None:
         self._require_started(verb)
         if not self.is_alive():
-            raise RuntimeError(f"cannot {verb} a thread that is not running")
+            raise coded(RuntimeError(f"cannot {verb} a thread that is not running"), "MH-STATE")
         if self is std.main_thread():  # of a forked child, whose only thread this was
             raise coded(RuntimeError(_MAIN.format(verb=verb)), "MH-MAIN-THREAD")
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from manyhands._troubles import coded
 from manyhands.advise import engines, machine, progress, target
 from manyhands.advise.errors import BadInput, CompareError
 from manyhands.advise.measure import Measurement
@@ -105,7 +106,7 @@ def compare(
     listed = target.as_items(items)
     chosen = check_workers(workers)
     if not seconds > 0:
-        raise ValueError(f"seconds must be more than 0, not {seconds!r}")
+        raise coded(ValueError(f"seconds must be more than 0, not {seconds!r}"), "MH-ARGUMENT")
     shown = progress.choose() if show_progress else progress.Silent()
     comparison = Comparison()
     report = new_report(subject, listed, machine.describe(engines.executors_in_use()))
@@ -121,7 +122,7 @@ def check_workers(workers: Iterable[int] | int | None) -> tuple[int, ...] | None
         return None
     listed = [workers] if isinstance(workers, int) else list(workers)
     if not listed or any(not isinstance(w, int) or isinstance(w, bool) or not 1 <= w <= 1000 for w in listed):
-        raise ValueError(f"workers must be numbers from 1 to 1000, not {workers!r}")
+        raise coded(ValueError(f"workers must be numbers from 1 to 1000, not {workers!r}"), "MH-ARGUMENT")
     return tuple(sorted(set(listed)))
 
 

@@ -213,7 +213,7 @@ class Measurement:
                 row.peak_memory = self.meter.end()
             engine.stop()
         except EngineFailed as fault:
-            row.failure = str(fault)
+            row.failure = f"{fault} [{fault.code}]"
             self._end_engine()
             return None
         self._engine = None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from manyhands._troubles import coded
 from manyhands.advise.errors import BadInput
 
 LOCK_TYPES = ("lock", "Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore")
@@ -161,7 +162,10 @@ def load_file(path: Path, name: str) -> types.ModuleType:
 def from_function(function: Callable[[Any], Any]) -> Target:
     """A function object, as `manyhands.compare` gets it: by name where that works, else by value."""
     if not callable(function):
-        raise TypeError(f"the function to compare must be callable, not {type(function).__name__}")
+        raise coded(
+            TypeError(f"the function to compare must be callable, not {type(function).__name__}"),
+            "MH-ARGUMENT",
+        )
     name = getattr(function, "__name__", type(function).__name__)
     if getattr(function, "__module__", "__main__") != "__main__":
         try:
@@ -247,10 +251,10 @@ def _lines(name: str) -> list[str]:
 def as_items(items: Iterable[Any] | int) -> Sequence[Any]:
     """Items as `manyhands.compare` gets them: any iterable, or a number."""
     if isinstance(items, bool):
-        raise TypeError("items must be a number or an iterable, not bool")
+        raise coded(TypeError("items must be a number or an iterable, not bool"), "MH-ARGUMENT")
     if isinstance(items, int):
         items = range(items)
     listed = items if isinstance(items, (range, list, tuple)) else list(items)
     if not listed:
-        raise ValueError("there are no items: nothing to compare")
+        raise coded(ValueError("there are no items: nothing to compare"), "MH-ARGUMENT")
     return listed

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         _complain("interrupted")
         status = 130
     except CompareError as error:
-        _complain(str(error))
+        _complain(f"{error} [{error.code}]")
         status = error.status
     except BrokenPipeError:  # the reader of our output has gone: nothing left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         text = ask(options.pid, options.timeout)
     except Refused as refusal:
-        print(f"manyhands dump: {refusal}", file=sys.stderr)
+        print(f"manyhands dump: {refusal} [{refusal.code}]", file=sys.stderr)
         return 1
     print(text, end="")
     return 0

@@ -178,8 +178,8 @@ class Engine:
             if left > 0:
                 future._alarm = alarm(left, look)
             else:
-                late = TimeoutError(f"the task was ended: it ran for longer than {seconds:g} seconds")
-                self.end(future, coded(late, "MH-TASK-TIME"))
+                text = f"the task was ended: it ran for longer than {seconds:g} seconds"
+                self.end(future, coded(TimeoutError(text), "MH-TASK-TIME"))
 
         future._alarm = alarm(seconds, look)
 

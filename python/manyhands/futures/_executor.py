@@ -31,6 +31,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from manyhands._troubles import coded
 from manyhands.futures._map import Results, start_map
 from manyhands.futures._options import PLAIN, Options
 
@@ -217,7 +218,7 @@ class Verbs:
         """Wait until every task that was submitted has ended; the executor stays open. `TimeoutError` after `timeout`
         seconds."""
         if not self._wait_settled(timeout):
-            raise TimeoutError(f"tasks are left after {timeout} seconds")
+            raise coded(TimeoutError(f"tasks are left after {timeout} seconds"), "MH-TIMEOUT")
 
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
@@ -229,7 +230,9 @@ class Verbs:
         """
         self._close(cancel_futures)
         if wait and not self._join(timeout):
-            raise TimeoutError(f"workers still run tasks {timeout} seconds after shutdown()")
+            raise coded(
+                TimeoutError(f"workers still run tasks {timeout} seconds after shutdown()"), "MH-TIMEOUT"
+            )
 
     def statistics(self) -> Statistics:
         """What each worker did so far: start, wait, work and transfer in seconds, tasks."""

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from manyhands._troubles import coded
+
 __all__ = ["limit_process", "limit_thread"]
 
 VARIABLES = (
@@ -56,7 +58,10 @@ def limit_thread(threads: int) -> Callable[[], Any]:
     """In a worker thread; how to take it back. Reaches the whole process, as these libraries are made."""
     restore = _tell(threads)
     if restore is None:
-        raise RuntimeError("inner_threads= for threads needs the package threadpoolctl; it is not installed")
+        raise coded(
+            RuntimeError("inner_threads= for threads needs the package threadpoolctl; it is not installed"),
+            "MH-PACKAGE",
+        )
     return restore
 
 

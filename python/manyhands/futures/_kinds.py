@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._troubles import coded
 from manyhands.futures._engine import Engine, OverEngine, cores
 from manyhands.futures._thread import ThreadEngine, check_more, check_workers
 
@@ -85,12 +86,17 @@ class Executor(OverEngine, _base.Executor):  # type: ignore[misc]
 
 def _check_kind(kind: str, options: dict[str, Any]) -> None:
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, not {kind!r}")
+        raise coded(
+            ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, not {kind!r}"), "MH-ARGUMENT"
+        )
     for name in options:
         if name not in OPTIONS[kind]:
             why = f": {WHY_NOT[name]}" if name in WHY_NOT else ""
-            raise TypeError(
-                f"an executor of {kind} takes no {name}={why}; it takes {', '.join(OPTIONS[kind])}"
+            raise coded(
+                TypeError(
+                    f"an executor of {kind} takes no {name}={why}; it takes {', '.join(OPTIONS[kind])}"
+                ),
+                "MH-ARGUMENT",
             )
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, cast
 
 from manyhands._facade import stdlib_of
+from manyhands._troubles import coded
 from manyhands.futures._progress import Bar, bar, total_of
 
 __all__ = ["Results", "start_map"]
@@ -194,7 +195,7 @@ class Results:
         try:
             future = self._done.get(timeout=left)
         except stdlib_of("queue").Empty:
-            raise TimeoutError(f"{len(self._flow.futures)} tasks unfinished") from None
+            raise coded(TimeoutError(f"{len(self._flow.futures)} tasks unfinished"), "MH-TIMEOUT") from None
         self._flow.futures.remove(future)
         return future
 
@@ -246,9 +247,9 @@ def _chunks(given: Any) -> int | None:
     if given == "auto":
         return None
     if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f'chunksize must be an int, or "auto", not {given!r}')
+        raise coded(TypeError(f'chunksize must be an int, or "auto", not {given!r}'), "MH-ARGUMENT")
     if given < 1:
-        raise ValueError(f"chunksize must be >= 1, not {given}")
+        raise coded(ValueError(f"chunksize must be >= 1, not {given}"), "MH-ARGUMENT")
     return given
 
 

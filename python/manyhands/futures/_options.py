@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from manyhands._troubles import coded
 from manyhands.futures._errors import WorkerDiedError
 
 __all__ = ["PLAIN", "Options"]
@@ -31,25 +32,36 @@ class Options:
         if self.timeout is not None:
             _seconds("timeout", self.timeout)
             if self.timeout <= 0:
-                raise ValueError(
-                    f"timeout must be more than 0 seconds, or None for no limit, not {self.timeout!r}"
+                raise coded(
+                    ValueError(
+                        f"timeout must be more than 0 seconds, or None for no limit, not {self.timeout!r}"
+                    ),
+                    "MH-ARGUMENT",
                 )
         if isinstance(self.retries, bool) or not isinstance(self.retries, int):
-            raise TypeError(f"retries must be an int: how often a task is run again, not {self.retries!r}")
+            raise coded(
+                TypeError(f"retries must be an int: how often a task is run again, not {self.retries!r}"),
+                "MH-ARGUMENT",
+            )
         if self.retries < 0:
-            raise ValueError(f"retries must be 0 or more, not {self.retries}")
+            raise coded(ValueError(f"retries must be 0 or more, not {self.retries}"), "MH-ARGUMENT")
         object.__setattr__(self, "retry_on", _classes(self.retry_on))
         if not callable(self.backoff):
             _seconds("backoff", self.backoff)
             if self.backoff < 0:
-                raise ValueError(f"backoff must be 0 seconds or more, not {self.backoff!r}")
+                raise coded(
+                    ValueError(f"backoff must be 0 seconds or more, not {self.backoff!r}"), "MH-ARGUMENT"
+                )
 
     def replaced(self, **changes: Any) -> Options:
         """These options with some changed; TypeError for a name that is not an option."""
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in known:
-                raise TypeError(f"there is no option {name!r}; the options are {', '.join(known)}")
+                raise coded(
+                    TypeError(f"there is no option {name!r}; the options are {', '.join(known)}"),
+                    "MH-ARGUMENT",
+                )
         return dataclasses.replace(self, **changes)
 
     def again(self, error: BaseException, runs: int) -> bool:
@@ -67,16 +79,19 @@ class Options:
 
 def _seconds(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+        raise coded(TypeError(f"{name} must be a number of seconds, not {value!r}"), "MH-ARGUMENT")
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number of seconds, not {value!r}")
+        raise coded(ValueError(f"{name} must be a finite number of seconds, not {value!r}"), "MH-ARGUMENT")
 
 
 def _classes(given: Any) -> tuple[type[BaseException], ...]:
     classes = given if isinstance(given, tuple) else (given,)
     for one in classes:
         if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise TypeError(f"retry_on must be an exception class or a tuple of them, not {one!r}")
+            raise coded(
+                TypeError(f"retry_on must be an exception class or a tuple of them, not {one!r}"),
+                "MH-ARGUMENT",
+            )
     return classes
 
 

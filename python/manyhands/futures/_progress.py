@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Sized
 from typing import Any
 
+from manyhands._troubles import coded
+
 __all__ = ["Bar", "bar", "total_of"]
 
 PLAIN_EVERY = 5.0  # seconds between two lines
@@ -134,7 +136,7 @@ def _kind() -> type[TqdmBar] | type[RichBar] | type[PlainBar]:
 def bar(asked: bool | str, total: int | None, name: str) -> Bar:
     """The bar that was asked for: `False` none, a text stands before it."""
     if not isinstance(asked, (bool, str)):
-        raise TypeError(f"progress must be True, False or a text, not {asked!r}")
+        raise coded(TypeError(f"progress must be True, False or a text, not {asked!r}"), "MH-ARGUMENT")
     if asked is False:
         return Bar()
     return _kind()(asked if isinstance(asked, str) else name, total)

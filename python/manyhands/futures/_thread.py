@@ -16,6 +16,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import core, shield
 from manyhands._impl.queue import SimpleQueue
 from manyhands._impl.threading import Event, Semaphore, Thread
+from manyhands._troubles import coded
 from manyhands.errors import ThreadExit
 from manyhands.futures import _inner
 from manyhands.futures._engine import Engine, OverEngine, cores, left_of, register
@@ -362,7 +363,9 @@ def check_workers(most: int | None, default: int, least: int | None, names: str 
     if most <= 0:
         raise ValueError(f"{names} must be greater than 0")
     if least is not None and not 0 <= least <= most:
-        raise ValueError(f"min_workers must be between 0 and {names} ({most}), not {least}")
+        raise coded(
+            ValueError(f"min_workers must be between 0 and {names} ({most}), not {least}"), "MH-ARGUMENT"
+        )
     return most
 
 
@@ -372,9 +375,9 @@ def check_more(**given: Any) -> None:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, not {value!r}")
+            raise coded(TypeError(f"{name} must be a number, not {value!r}"), "MH-ARGUMENT")
         if value <= 0:
-            raise ValueError(f"{name} must be more than 0, not {value!r}")
+            raise coded(ValueError(f"{name} must be more than 0, not {value!r}"), "MH-ARGUMENT")
 
 
 class ThreadPoolExecutor(OverEngine, _std.ThreadPoolExecutor):  # type: ignore[misc]

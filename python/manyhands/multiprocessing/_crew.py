@@ -321,7 +321,12 @@ class Crew:
         self.dead_at_once = self.dead_at_once + 1 if quick else 0
         if self.dead_at_once >= max(FAST_DEATHS, 2 * self.size):
             self.fail(
-                Failure(f"{self.dead_at_once} workers died before they took a task ({cause_of(process)})")
+                coded(
+                    Failure(
+                        f"{self.dead_at_once} workers died before they took a task ({cause_of(process)})"
+                    ),
+                    "MH-WORKERS-START",
+                )
             )
 
     def _judge(self, number: int, process: Any, then: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core, messages, set_module  # noqa: F401  # messages binds pickling to the core
+from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
 
 _std = stdlib_of("multiprocessing.connection")
@@ -212,7 +213,7 @@ def recv_handle(conn: Any) -> int:
     except OSError as error:
         if error.errno != errno.EBADMSG:
             raise
-        raise RuntimeError("what came over the connection was no descriptor") from error
+        raise coded(RuntimeError("what came over the connection was no descriptor"), "MH-TRAVEL") from error
 
 
 def Pipe(duplex: bool = True) -> tuple[PipeConnection, PipeConnection]:

@@ -15,6 +15,7 @@ from typing import Any
 from manyhands._facade import stdlib_of
 from manyhands._impl import set_module, strict
 from manyhands._impl.threading import Event, Semaphore
+from manyhands._troubles import coded
 from manyhands.multiprocessing import _crew, _crew_worker
 from manyhands.multiprocessing._pool_crew import Again, PoolCrew, cores, starter
 
@@ -405,13 +406,13 @@ def _end(crew: Any, feeders: list[_Feeder]) -> None:
     """The pool is terminated, forgotten, or the interpreter ends."""
     for feeder in feeders:
         feeder.stop()
-    crew.stop(_crew.Failure("the pool was terminated before this task was done"))
+    crew.stop(coded(_crew.Failure("the pool was terminated before this task was done"), "MH-TERMINATED"))
     crew.wait_end()
 
 
 def _check(processes: Any, initializer: Any, most: Any, retries: Any) -> None:
     if not isinstance(retries, int) or retries < 0:
-        raise ValueError("retries must be an int, 0 or more")
+        raise coded(ValueError("retries must be an int, 0 or more"), "MH-ARGUMENT")
     if processes is not None and processes < 1:
         raise ValueError("Number of processes must be at least 1")
     if most is not None and (not isinstance(most, int) or most <= 0):

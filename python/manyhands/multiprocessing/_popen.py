@@ -34,7 +34,7 @@ class _Ended:
     """In place of the core's handle, for a child that had ended before it could be looked at."""
 
     def pause(self, timeout: float | None = None, *, cancel: Any = None) -> bool:
-        raise ValueError("the process has ended: it cannot be paused")
+        raise coded(ValueError("the process has ended: it cannot be paused"), "MH-STATE")
 
     def join(self, timeout: float | None = None, *, cancel: Any = None) -> bool:
         return True
@@ -48,7 +48,7 @@ class _Ended:
         return "finished"
 
     def cpu_time(self) -> float:
-        raise ValueError("the CPU time of this process is not known any more")
+        raise coded(ValueError("the CPU time of this process is not known any more"), "MH-STATE")
 
     def memory(self) -> int:
         return 0
@@ -291,7 +291,7 @@ class ServerLaunch(Launch):
 
         data = self._for_child(process_obj)
         if not self._ask(data) and not self._ask(data):
-            raise EOFError("the fork server has died")
+            raise coded(EOFError("the fork server has died"), "MH-FORK-SERVER")
         self.pid = _forkserver.STARTED.unpack(self._first)[0]
         if self.pid < 0:
             self.finalizer()
@@ -333,7 +333,7 @@ class ServerLaunch(Launch):
         while len(told) < size:
             more = os.read(self.sentinel, size - len(told))
             if not more:
-                raise EOFError("the fork server has died")
+                raise coded(EOFError("the fork server has died"), "MH-FORK-SERVER")
             told += more
         return told
 

@@ -26,6 +26,7 @@ from manyhands._impl import (  # messages binds pickling to the core
     strict,
 )
 from manyhands._impl.queue import ShutDown  # noqa: F401  # binds it to the core
+from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
 from manyhands.multiprocessing._pipe import QueueConnection, queue_connections
 from manyhands.multiprocessing._synchronize import Lock
@@ -269,7 +270,10 @@ class JoinableQueue(Queue):
 
     def __init__(self, maxsize: int = 0, *, redeliver: bool | int = False, ctx: Any = None) -> None:
         if redeliver < 0:
-            raise ValueError("redeliver is True, or after how many deliveries an item is given up")
+            raise coded(
+                ValueError("redeliver is True, or after how many deliveries an item is given up"),
+                "MH-ARGUMENT",
+            )
         self._redeliver = redeliver
         super().__init__(maxsize, ctx=ctx)
 

@@ -18,6 +18,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core
 from manyhands._impl.by_value import ByValuePickler
 from manyhands._impl.messages import keep_aside
+from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
 
 if TYPE_CHECKING:
@@ -112,10 +113,13 @@ class Verbs:
     def _need_started(self) -> None:
         self._check_closed()  # type: ignore[attr-defined]
         if self._popen is None:
-            raise ValueError(
-                "a process cannot do this to itself; its parent can"
-                if self._is_this()
-                else "the process has not been started"
+            raise coded(
+                ValueError(
+                    "a process cannot do this to itself; its parent can"
+                    if self._is_this()
+                    else "the process has not been started"
+                ),
+                "MH-STATE",
             )
 
     def _is_this(self) -> bool:
