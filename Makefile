@@ -98,6 +98,14 @@ docs: ## the guide and the reference as a site in build/docs/site; QUICK=1 takes
 	@venv=$$($(SETUP) venv build base progress compare numpy docs) && site=$$($(SETUP) build) && \
 	PYTHONPATH=$$site $$venv/bin/python tools/docs/build.py $(if $(QUICK),--quick)
 
+.PHONY: docs-look
+docs-look: docs ## the built site in a browser: two widths, contrast, keyboard; pictures in build/docs/look (chromium)
+	@$$($(SETUP) python) tools/docs/look.py
+
+.PHONY: newcomer
+newcomer: ## the path of a newcomer with a clock: clone, README's first command, one's own function compared; LIMIT=300
+	@$$($(SETUP) python) tools/docs/newcomer.py $(or $(LIMIT),300)
+
 .PHONY: model
 model: ## SPIN explores the models of tests/model, and catches each broken variant
 	@tests/model/run

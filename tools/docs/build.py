@@ -73,6 +73,24 @@ def with_links(text: str, source: Path, page: str) -> str:
     return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in parts)
 
 
+def with_reasons(text: str) -> str:
+    """Below each block that the tests do not run as it stands the reader is told why."""
+
+    def told(match: re.Match[str]) -> str:
+        reason = re.search(r'skip="([^"]*)"', match[1]) or re.search(r"part=(\S+)", match[1])
+        if reason is None:
+            return match[0]
+        skipped = "skip=" in match[1]
+        said = (
+            f"Not run by the tests: {reason[1]}."
+            if skipped
+            else f"A part of {reason[1]}, which the tests run."
+        )
+        return f"{match[0]}\n<small>{said}</small>\n"
+
+    return re.sub(r"<!-- block: (.*?) -->\n```.*?^```\n", told, text, flags=re.S | re.M)
+
+
 class Pages:
     """The folder that MkDocs reads."""
 
@@ -89,7 +107,7 @@ class Pages:
         for path in sorted((ROOT / "docs").rglob("*")):
             name = path.relative_to(ROOT / "docs").as_posix()
             if path.suffix == ".md":
-                self.write(name, with_links(path.read_text(), path, name))
+                self.write(name, with_reasons(with_links(path.read_text(), path, name)))
             elif path.is_file() and path.suffix in (".svg", ".png", ".css", ".js"):
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, self.folder / name)

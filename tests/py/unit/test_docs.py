@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tools" / "docs"), str(ROOT / "tools")]
 import figures  # noqa: E402
+import newcomer  # noqa: E402
 import pictures  # noqa: E402
 import python_reference  # noqa: E402
 import sweep  # noqa: E402
@@ -36,6 +38,59 @@ def test_words_stay_within_their_pictures() -> None:
             width = len(words) * int(size) * 0.5
             left = float(x) - {"start": 0, "middle": width / 2, "end": width}[anchor]
             assert left >= 0 and left + width <= picture.width, (name, words)
+
+
+def test_the_table_of_tests_that_fail_on_purpose_is_that_of_the_runner() -> None:
+    """docs/reference/differences.md shows each line of deliberate.txt, and no other."""
+    page = (ROOT / "docs/reference/differences.md").read_text()
+    shown = re.findall(r"^\| `([\w*]+)` \| `([^`]+)` \| (.*) \|$", page, re.M)
+    lines = (ROOT / "tests/py/conformance/deliberate.txt").read_text().splitlines()
+    kept = [line.split(None, 2) for line in lines if line and not line.startswith("#")]
+    reasons = [(suite, test, re.sub(r" \([^()]*test_\w+\)$", "", reason)) for suite, test, reason in kept]
+    assert shown == reasons and len(shown) > 5
+
+
+def test_spelling() -> None:
+    """Of all that is read: the linter looks at the sources as well."""
+    pytest.importorskip("codespell_lib")
+    names = ["docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples", "include"]
+    command = [sys.executable, "-m", "codespell_lib", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    wrong = subprocess.run(
+        [*command[:3], "-"], input="teh cook\n", capture_output=True, text=True, check=False
+    )
+    assert "teh ==> the" in wrong.stdout
+
+
+def test_figures_stand_below_the_command_that_makes_them() -> None:
+    found = 0
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text()
+        for match in re.finditer(r"<!-- figures: ", text):
+            found += 1
+            before = text[: match.start()].rstrip().splitlines()[-4:]
+            assert re.search(r"^(python|make|tools/)|`make ", "\n".join(before), re.M), (page, before)
+    assert found >= 2
+
+
+def test_every_picture_is_drawn_and_shown() -> None:
+    shown = set()
+    for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
+        for words, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text()):
+            assert len(words) > 10, (page, target, "words for those who do not see it")
+            shown.add(Path(target).name)
+    kept = {path.name for path in (ROOT / "docs/pictures").iterdir()}
+    assert shown == kept
+    measured = {"figures.svg", "compare.svg", "window.png"}  # figures.py, tools/compare_picture, screen.py
+    assert kept - measured == {f"{name}.svg" for name in pictures.ALL}
+
+
+def test_the_newcomers_commands_are_those_of_the_readme() -> None:
+    assert newcomer.commands() == ["make run", "make run ARGS='job.py:work --items 20000'"]
+    assert "def work(n):" in newcomer.function()
+    steps = [("git clone", 1.2), ("make run", 100.0)]
+    assert "| `make run` | 100 |\n| all of it | 101 |" in newcomer.table(steps)
 
 
 @needs_core

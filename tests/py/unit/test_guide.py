@@ -1,4 +1,4 @@
-"""Each block of code of the guide runs as printed, and prints what the page says."""
+"""Each block of code of the guide and of the how-to pages runs as printed, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import manyhands
@@ -16,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools" / "docs"))
 import blocks as parser  # noqa: E402
 
-PAGES = [*sorted((ROOT / "docs" / "guide").rglob("*.md")), ROOT / "docs" / "index.md"]
+PAGES = [path for folder in ("guide", "howto") for path in sorted((ROOT / "docs" / folder).rglob("*.md"))]
+PAGES.append(ROOT / "docs" / "index.md")
 FOUND = [block for page in PAGES for block in parser.blocks(page)]
 FILES = {(block.page, block.options["file"]): block.code for block in FOUND if "file" in block.options}
 LIBRARY = Path(os.environ.get("MANYHANDS_BUILD") or "/nowhere", "core", "libmanyhands.a")
@@ -78,15 +80,34 @@ def run(block: parser.Block, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("block", cases())
-def test_block(block: parser.Block, tmp_path: Path) -> None:
+def why_not(block: parser.Block) -> str | None:
     if "skip" in block.options:
-        pytest.skip(block.options["skip"])
-    for reason in filter(None, map(missing, block.needs)):
-        pytest.skip(reason)
+        return block.options["skip"]
     if block.language == "c" and not LIBRARY.exists():
-        pytest.skip("needs the build folder: make test")
-    done = run(block, tmp_path)
+        return "needs the build folder: make test"
+    return next(filter(None, map(missing, block.needs)), None)
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """All blocks that were asked for, as many at once as there are cores: what each does, once it has ended."""
+    calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
+    wanted = [call.params["block"] for call in calls if isinstance(call.params.get("block"), parser.Block)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        yield {
+            block.name: pool.submit(run, block, tmp_path_factory.mktemp("block"))
+            for block in wanted
+            if why_not(block) is None
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("block", cases())
+def test_block(block: parser.Block, runs: dict[str, Future[subprocess.CompletedProcess[str]]]) -> None:
+    reason = why_not(block)
+    if reason is not None:
+        pytest.skip(reason)
+    done = runs[block.name].result()
     assert done.returncode == 0, done.stderr
     assert parser.same(block.output or "", done.stdout, "figures" in block.options), (
         f"the page shows\n{block.output}\nand it prints\n{done.stdout}\n{done.stderr}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -105,39 +107,87 @@ def test_requests_do_not_wait_for_a_heavy_one(server) -> None:
 # ---- the job queue
 
 
-def rows(path: Path) -> list[tuple]:
-    jobs = sqlite3.connect(path)
+def rows(place: str) -> list[tuple]:
+    if place.startswith("postgresql:"):
+        import psycopg as database
+    else:
+        database = sqlite3  # type: ignore[misc]
+    jobs = database.connect(place)
     try:
         return jobs.execute("SELECT state, tries, worker, result FROM jobs ORDER BY id").fetchall()
     finally:
         jobs.close()
 
 
-def test_job_queue(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.db"
+@pytest.fixture(scope="module")
+def postgres():
+    """A server of our own, made anew; its address."""
+    folders = [Path(shutil.which("initdb") or "/nowhere").parent, *Path("/usr/lib/postgresql").glob("*/bin")]
+    binaries = next((folder for folder in folders if (folder / "initdb").exists()), None)
+    if binaries is None:
+        pytest.skip("no PostgreSQL server at hand: apt install postgresql")
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f"PostgreSQL's library for clients: {error}")
+    user = {}
+    if os.getuid() == 0:  # which the server does not run as
+        user = {"user": next(one.pw_name for one in pwd.getpwall() if one.pw_name in ("postgres", "nobody"))}
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.chown(folder, **user) if user else None
+        data = Path(folder, "data")
+        command = [binaries / "initdb", "-D", data, "-U", "cook", "-A", "trust", "--no-sync"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"],
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            **user,
+        )
+        ready = [binaries / "pg_isready", "-q", "-h", folder]
+        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
+        yield f"postgresql://cook@/postgres?host={folder}"
+        server.send_signal(signal.SIGINT)  # the "fast" end
+        server.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path):
+    if request.param == "sqlite":
+        yield str(tmp_path / "jobs.db")
+        return
+    address = request.getfixturevalue("postgres")
+    yield address
+    import psycopg
+
+    with psycopg.connect(address, autocommit=True) as jobs:
+        jobs.execute("DROP TABLE jobs")
+
+
+def test_job_queue(place: str, tmp_path: Path) -> None:
     files = sorted((ROOT / "docs").rglob("*.md"))[:12]
-    assert good("job_queue.py", path, "add", *files, tmp_path / "missing") == "13 jobs added\n"
-    assert good("job_queue.py", path, "work", 3) == "no job waits; 0 workers died\n"
-    found = rows(path)
+    assert good("job_queue.py", place, "add", *files, tmp_path / "missing") == "13 jobs added\n"
+    assert good("job_queue.py", place, "work", 3) == "no job waits; 0 workers died\n"
+    found = rows(place)
     assert [row[0] for row in found] == ["done"] * 12 + ["failed"]
     for file, row in zip(files, found, strict=False):
         assert row[1] == 1 and row[3].startswith(f"{len(file.read_text().split())} words"), row
-    assert "FileNotFoundError" in good("job_queue.py", path, "list").splitlines()[-1]
+    assert "FileNotFoundError" in good("job_queue.py", place, "list").splitlines()[-1]
 
 
-def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+def test_a_job_that_kills_its_workers_is_given_up(place: str, tmp_path: Path) -> None:
     """A pipe without a writer holds its reader: there each of three workers is killed. The others' jobs are done."""
-    path, pipe = tmp_path / "jobs.db", tmp_path / "pipe"
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    good("job_queue.py", path, "add", pipe, *sorted((ROOT / "docs/howto").glob("*.md")))
-    command = [sys.executable, str(FOLDER / "job_queue.py"), str(path), "work", "2"]
+    good("job_queue.py", place, "add", pipe, *sorted((ROOT / "docs/howto").glob("*.md")))
+    command = [sys.executable, str(FOLDER / "job_queue.py"), place, "work", "2"]
     work = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     for tries in (1, 2, 3):
-        wait_until(lambda tries=tries: rows(path)[0][:2] == ("running", tries))
-        os.kill(rows(path)[0][2], signal.SIGKILL)
+        wait_until(lambda tries=tries: rows(place)[0][:2] == ("running", tries))
+        os.kill(rows(place)[0][2], signal.SIGKILL)
     said, _ = work.communicate(timeout=60)
     assert said == "no job waits; 3 workers died\n"
-    first, *others = rows(path)
+    first, *others = rows(place)
     assert first == ("failed", 3, None, "its worker died, 3 times")
     assert {row[:2] for row in others} == {("done", 1)}
 
