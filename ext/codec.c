@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common.h"
+
 void codec_init(codec_buffer *buffer)
 {
     buffer->data = buffer->fixed;

@@ -3,7 +3,7 @@
 
 Each page at the width of a desktop and of a telephone, in light and dark colours. What is found is printed, and the
 exit status is 1: a page that moves sideways, text whose contrast with its ground is below WCAG's 4.5 (3 for large
-letters), a picture without words for those who do not see it, no first heading or more than one, a link of the page that
+letters), a picture without words, no first heading or more than one, a link of the page that
 leads nowhere. On some pages the keyboard alone is used: the first Tab is the link that skips the menu, each further
 one goes to something that is seen and is marked, none is a trap. The pictures are for looking at.
 """

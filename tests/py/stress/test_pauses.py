@@ -34,3 +34,12 @@ def test_a_lock_whose_holder_is_not_known_is_found_out() -> None:
     done = run("--pauses", "200000", "--terminations", "0", "--lock", "stdlib", "--patience", "2")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "parked with the lock" in done.stderr or "a pause did not come" in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not manyhands.compiled(), reason="there is nothing of ours to stress")
+def test_threads_of_each_kind_are_ended() -> None:
+    command = [sys.executable, str(PROGRAM.with_name("ends.py")), "--each", str(8 * SCALE)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280 * SCALE, check=False)
+    rows = done.stdout.splitlines()[2:]
+    assert done.returncode == 0 and len(rows) == 4, done.stdout + done.stderr
+    assert all(f"{8 * SCALE} of {8 * SCALE}" in row or "not before it waits" in row for row in rows), rows

@@ -86,6 +86,52 @@ def test_every_picture_is_drawn_and_shown() -> None:
     assert kept - measured == {f"{name}.svg" for name in pictures.ALL}
 
 
+FAULTS = {
+    "grey": ("<h1>Grey</h1><p style='color: #aaa'>words</p>", "contrast 2.32"),
+    "wide": ("<h1>Wide</h1><div style='width: 3000px'>words</div>", "moves sideways"),
+    "blind": (
+        "<h1>Blind</h1><img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>",
+        "no words for the picture",
+    ),
+    "double": ("<h1>One</h1><h1>Two</h1>", "2 first headings"),
+    "lost": ("<h1>Lost</h1><a href='#nowhere'>there</a>", "leads nowhere"),
+}
+KEYS = "<h1>Keys</h1>" + "".join(f"<p><a href='#{n}' id='{n}'>link {n}</a></p>" for n in range(9))
+
+
+def test_the_look_at_the_site_finds_what_is_wrong(tmp_path: Path) -> None:
+    import browser
+    import look
+
+    program = browser.found()
+    if program is None:
+        pytest.skip("needs a Chromium: apt install chromium")
+    page = tmp_path / "page.html"
+    with browser.Browser(program) as seen:
+        seen.look(390, 844, "light")
+
+        def opened(body: str) -> None:
+            page.write_text(
+                f"<html lang=en><meta name=viewport content='width=device-width'><title>t</title>{body}"
+            )
+            seen.open(page)
+
+        opened(KEYS)
+        assert seen.run(look.SEEN) == []
+        assert look.by_keys(seen) == ['the first Tab is no link to the text but A. "link 0"']
+        opened(
+            KEYS.replace("id='4'", "id='4' style='outline: none'").replace(
+                "id='6'", "id='6' style='position: fixed; left: -99px'"
+            )
+        )
+        found = look.by_keys(seen)
+        assert any("not marked" in one and "link 4" in one for one in found), found
+        assert any("not seen" in one and "link 6" in one for one in found), found
+        for body, expected in FAULTS.values():
+            opened(body)
+            assert any(expected in one for one in seen.run(look.SEEN)), (body, seen.run(look.SEEN))
+
+
 def test_the_newcomers_commands_are_those_of_the_readme() -> None:
     assert newcomer.commands() == ["make run", "make run ARGS='job.py:work --items 20000'"]
     assert "def work(n):" in newcomer.function()

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import manyhands
@@ -90,24 +90,22 @@ def why_not(block: parser.Block) -> str | None:
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """All blocks that were asked for, as many at once as there are cores: what each does, once it has ended."""
+    """What each block that was asked for does; as many are run at once as there are cores."""
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
     wanted = [call.params["block"] for call in calls if isinstance(call.params.get("block"), parser.Block)]
+    wanted = [block for block in wanted if why_not(block) is None]
+    folders = [tmp_path_factory.mktemp("block") for _ in wanted]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        yield {
-            block.name: pool.submit(run, block, tmp_path_factory.mktemp("block"))
-            for block in wanted
-            if why_not(block) is None
-        }
-        pool.shutdown(cancel_futures=True)
+        return dict(zip((block.name for block in wanted), pool.map(run, wanted, folders), strict=True))
 
 
+@pytest.mark.timeout(400)  # the first one waits for all
 @pytest.mark.parametrize("block", cases())
-def test_block(block: parser.Block, runs: dict[str, Future[subprocess.CompletedProcess[str]]]) -> None:
+def test_block(block: parser.Block, runs: dict[str, subprocess.CompletedProcess[str]]) -> None:
     reason = why_not(block)
     if reason is not None:
         pytest.skip(reason)
-    done = runs[block.name].result()
+    done = runs[block.name]
     assert done.returncode == 0, done.stderr
     assert parser.same(block.output or "", done.stdout, "figures" in block.options), (
         f"the page shows\n{block.output}\nand it prints\n{done.stdout}\n{done.stderr}"

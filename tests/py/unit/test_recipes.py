@@ -119,15 +119,18 @@ def rows(place: str) -> list[tuple]:
         jobs.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def postgres():
     """A server of our own, made anew; its address."""
-    folders = [Path(shutil.which("initdb") or "/nowhere").parent, *Path("/usr/lib/postgresql").glob("*/bin")]
-    binaries = next((folder for folder in folders if (folder / "initdb").exists()), None)
+    folders = [
+        *Path("/usr/lib/postgresql").glob("*/bin"),
+        Path(shutil.which("postgres") or "/nowhere").parent,
+    ]
+    binaries = next((folder for folder in folders if (folder / "postgres").exists()), None)
     if binaries is None:
         pytest.skip("no PostgreSQL server at hand: apt install postgresql")
     try:
-        import psycopg  # noqa: F401
+        import psycopg
     except ImportError as error:
         pytest.skip(f"PostgreSQL's library for clients: {error}")
     user = {}
@@ -144,24 +147,27 @@ def postgres():
             cwd=folder,
             **user,
         )
-        ready = [binaries / "pg_isready", "-q", "-h", folder]
-        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
-        yield f"postgresql://cook@/postgres?host={folder}"
+        address = f"postgresql://cook@/postgres?host={folder}"
+
+        def listens() -> bool:
+            try:
+                psycopg.connect(address).close()
+            except psycopg.OperationalError:
+                assert server.poll() is None, "the server has ended"
+                return False
+            return True
+
+        wait_until(listens)
+        yield address
         server.send_signal(signal.SIGINT)  # the "fast" end
         server.wait()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path):
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield str(tmp_path / "jobs.db")
-        return
-    address = request.getfixturevalue("postgres")
-    yield address
-    import psycopg
-
-    with psycopg.connect(address, autocommit=True) as jobs:
-        jobs.execute("DROP TABLE jobs")
+        return str(tmp_path / "jobs.db")
+    return request.getfixturevalue("postgres")
 
 
 def test_job_queue(place: str, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_codes_of_errors_raised_in_c() -> None:
     with pytest.raises(RuntimeError, match="not held for writing") as caught:
         lock.release_write()
     assert caught.value.__notes__ == [note("MH-NOT-HELD")]
-    with lock.write(), pytest.raises(RuntimeError, match="not recursive") as again:
+    with lock.write, pytest.raises(RuntimeError, match="not recursive") as again:
         lock.acquire_write()
     assert again.value.__notes__ == [note("MH-RWLOCK")]
     with pytest.raises(ValueError, match="a block of -1 bytes") as negative:
