@@ -19,7 +19,7 @@ import browser
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOKS = {"wide": (1280, 900, "light"), "dark": (1280, 900, "dark"), "phone": (390, 844, "light")}
-BY_KEYS = ("index.html", "guide/which.html", "guide/troubleshooting.html", "howto/README.html")
+BY_KEYS = ("index.html", "guide/which.html", "guide/troubleshooting.html", "howto/index.html")
 STEPS = 60
 
 SEEN = r"""
@@ -81,11 +81,13 @@ SEEN = r"""
 
 FOCUS = r"""
 (() => {
-  const e = document.activeElement;
-  if (!e || e === document.body) return null;
+  const focused = document.activeElement;
+  if (!focused || focused === document.body) return null;
+  // a field that only its label shows
+  const e = focused.matches(".md-option") ? focused.nextElementSibling : focused;
   const box = e.getBoundingClientRect(), style = getComputedStyle(e);
   const line = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
-  const marked = e.matches(":focus-visible") && (line || style.boxShadow !== "none" || e.tagName === "INPUT");
+  const marked = focused.matches(":focus-visible") && (line || style.boxShadow !== "none" || e.tagName === "INPUT");
   const across = box.width > 0 && box.right > 0 && box.left < innerWidth;
   const seen = across && box.height > 0 && box.bottom > 0 && box.top < innerHeight;
   const all = [...document.querySelectorAll("*")];
@@ -129,6 +131,17 @@ def skips(page: browser.Browser) -> list[str]:
     return [] if inside else ["the link past the menu leads elsewhere"]
 
 
+def menu_opens(page: browser.Browser) -> list[str]:
+    """On a telephone: Tab comes to the button of the menu, and Enter opens it."""
+    for _ in range(10):
+        page.press("Tab")
+        if page.run("document.activeElement.htmlFor === '__drawer'"):
+            page.press("Enter")
+            opened = page.run("document.getElementById('__drawer').checked")
+            return [] if opened else ["Enter does not open the menu"]
+    return ["Tab does not come to the menu"]
+
+
 def look(site: Path, pictures: Path, program: str) -> int:
     bad = 0
     pages = sorted(path for path in site.rglob("*.html") if path.name != "404.html")
@@ -146,6 +159,9 @@ def look(site: Path, pictures: Path, program: str) -> int:
                     found += by_keys(page)
                     page.open(path)
                     found += skips(page)
+                    if kind == "phone":
+                        page.open(path)
+                        found += menu_opens(page)
                 for one in found:
                     print(f"{name} ({kind}): {one}")
                 bad += len(found)
