@@ -58,9 +58,9 @@ def test_spelling() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     wrong = subprocess.run(
-        [*command[:3], "-"], input="teh cook\n", capture_output=True, text=True, check=False
+        [*command[:3], "-"], input=f"{fault} cook\n", capture_output=True, text=True, check=False
     )
-    assert "teh ==> the" in wrong.stdout
+    assert f"{fault} ==> the" in wrong.stdout
 
 
 def test_figures_stand_below_the_command_that_makes_them() -> None:
