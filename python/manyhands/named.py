@@ -172,7 +172,9 @@ class Semaphore(_Named, _sync.Semaphore):
         if not robust:
             return cls._made(name, _ROOM, (core.SharedSemaphore, value, maximum))
         if maximum not in (0, value):
-            raise ValueError("a robust semaphore never has more permits than at the beginning")
+            raise coded(
+                ValueError("a robust semaphore never has more permits than at the beginning"), "MH-ARGUMENT"
+            )
         return cls._made(name, _ROOM, (core.SharedRobustSemaphore, value), tag=cls._robust_tag)
 
     @classmethod
