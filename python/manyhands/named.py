@@ -291,7 +291,7 @@ class Queue(core.MessageQueue):  # type: ignore[misc]
             if error.errno != errno.EBUSY:
                 raise
             text = "a process that lives has held it for a second: it is stopped, or the file is damaged"
-            raise OSError(error.errno, text, name) from None
+            raise coded(OSError(error.errno, text, name), "MH-SEGMENT") from None
         self.name = name
         return self
 
