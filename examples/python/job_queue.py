@@ -32,6 +32,8 @@ BACK = """UPDATE jobs SET state = CASE WHEN tries < ? THEN 'waiting' ELSE 'faile
           result = CASE WHEN tries < ? THEN NULL ELSE 'its worker died, ' || tries || ' times' END
           WHERE state = 'running' AND worker = ?"""
 
+WAITING = "SELECT id FROM jobs WHERE state = 'waiting' LIMIT 1"
+
 
 class Jobs:
     """The two databases: every statement is its own transaction."""
@@ -89,14 +91,13 @@ def supervise(place, count):
     dead = []
     while workers:
         connection.wait([worker.sentinel for worker in workers])
-        for worker in [one for one in workers if not one.is_alive()]:
-            workers.remove(worker)
-            if worker.exitcode != 0:
-                dead.append(worker.pid)
-                workers.append(start(place))
+        ended = [worker for worker in workers if not worker.is_alive()]
+        workers = [worker for worker in workers if worker not in ended]
+        dead += [worker.pid for worker in ended if worker.exitcode != 0]
         for pid in dead:  # of all: a server may carry out what a dead client had asked for last
-            if jobs.execute(BACK, TRIES, TRIES, pid).rowcount and not workers:
-                workers.append(start(place))
+            jobs.execute(BACK, TRIES, TRIES, pid)
+        if jobs.execute(WAITING).fetchone():  # a worker ends once it sees no job; this one came, or came back, later
+            workers += [start(place) for _ in range(count - len(workers))]
     print(f"no job waits; {len(dead)} workers died")
 
 

@@ -346,6 +346,7 @@ TROUBLES = (
         (
             "the function cannot be sent to another process",
             "a worker died at its start",
+            "the workers could not be started",
             "a worker cannot load the function",
         ),
         "The other rows stand. A process must import the function: put it at the top of a module, without "

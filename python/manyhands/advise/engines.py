@@ -26,6 +26,7 @@ from manyhands.advise.target import Payload, Target
 from manyhands.advise.worker import Chunk
 
 START_PATIENCE = 30.0
+END_PATIENCE = 1.0
 INTERRUPT_SLICE = 0.5
 
 
@@ -235,7 +236,12 @@ class _Sent(_Pool):
         with _signals_held(), warnings.catch_warnings():
             # fork in a program with threads: our own are gone by now, a notebook's are its own affair
             warnings.simplefilter("ignore", DeprecationWarning)
-            return [self._pool.submit(worker.ping, dwell) for _ in range(self.workers)]
+            try:
+                return [self._pool.submit(worker.ping, dwell) for _ in range(self.workers)]
+            except concurrent.futures.BrokenExecutor as fault:
+                raise EngineFailed(
+                    f"{self.kind} {self.workers}: the workers could not be started ({fault})"
+                ) from None
 
     def _gather(self, deadline: float) -> float:
         """Ping until every worker has answered: the instant at which the last one was ready."""
@@ -306,9 +312,14 @@ class Interpreters(_Sent):
         return executor(self.workers, initializer=worker.become_interpreter_worker, initargs=(payload,))
 
     def abandon(self) -> None:
-        """Calls that run are ended, in Python code: the flag of this process's threads is not theirs."""
+        """Calls that run are ended, in Python code: the flag of this process's threads is not theirs.
+
+        While an interpreter lives there is no fork, and processes may come next: a moment for them to go.
+        """
         if self._pool is not None:
             self._pool._engine.abort()
+            with contextlib.suppress(TimeoutError):
+                self._pool.shutdown(timeout=END_PATIENCE, cancel_futures=True)
         super().abandon()
 
 
