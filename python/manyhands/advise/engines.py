@@ -83,6 +83,7 @@ class Engine(Protocol):
     def run(self, items: Sequence[Any], chunk: int, tick: Callable[[], None] | None = None) -> Outcome: ...
     def stop(self) -> None: ...
     def abandon(self) -> None: ...
+    def await_end(self) -> None: ...
 
 
 def cut(items: Sequence[Any], chunk: int) -> Iterator[tuple[int, Sequence[Any]]]:
@@ -121,6 +122,9 @@ class Serial:
     def abandon(self) -> None:
         pass
 
+    def await_end(self) -> None:
+        pass
+
 
 left_behind: list[
     threading.Thread
@@ -137,6 +141,7 @@ class _Pool:
         self.executor = ""
         self._target = target
         self._pool: Any = None
+        self._left: Any = None  # the pool, once it was abandoned
         worker.set_function(target.function)
 
     def pool(self) -> Any:
@@ -186,9 +191,13 @@ class _Pool:
         """Stop without waiting for calls that run: nothing new starts."""
         worker.stop_soon()
         if self._pool is not None:
+            self._left = self._pool
             left_behind.extend(getattr(self._pool, "_threads", ()))
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+
+    def await_end(self) -> None:
+        """Nothing to wait for."""
 
 
 class Threads(_Pool):
@@ -292,6 +301,12 @@ class Processes(_Sent):
     def _pids(self) -> list[int]:
         own = os.getpid()
         return [own, *(pid for pid in self._seen if pid != own)]
+
+    def await_end(self) -> None:
+        """After abandon(), and once the workers were ended: a moment for the executor, which may be replacing one."""
+        if hasattr(self._left, "_engine"):
+            with contextlib.suppress(TimeoutError):
+                self._left.shutdown(timeout=END_PATIENCE)
 
     def _died(self, first: int, items: Sequence[Any], chunk: int, error: BaseException) -> str:
         last = min(first + chunk, len(items)) - 1

@@ -99,6 +99,8 @@ class Measurement:
             engine.abandon()
             if engine.kind == "processes":
                 tree.end_all(tree.workers_below(self._spare), grace=0.2)
+                engine.await_end()
+                tree.end_all(tree.workers_below(self._spare), grace=0.2)  # and one that came meanwhile
 
     def _pilot(self) -> Pilot:
         total = len(self.items)

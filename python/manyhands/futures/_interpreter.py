@@ -31,7 +31,7 @@ from manyhands.futures._thread import (
     check_more,
     check_workers,
 )
-from manyhands.multiprocessing import _crew
+from manyhands.multiprocessing import _crew, _popen
 from manyhands.multiprocessing._crew_worker import PICKLED, RAISED, TOLD
 from manyhands.multiprocessing.queues import OwnQueue
 
@@ -95,6 +95,7 @@ def check_available() -> None:
 # ---- the fork guard
 
 _numbers = itertools.count()
+_guarding = _threading.Lock()
 _living = 0
 _real: dict[str, Any] = {}
 
@@ -104,7 +105,12 @@ def _refuse(*_: Any) -> Any:
 
 
 def _guard(change: int) -> None:
-    """Forks are refused while interpreters live. Under the engine's lock, and the GIL."""
+    """Forks are refused while interpreters live."""
+    with _guarding:
+        _count(change)
+
+
+def _count(change: int) -> None:
     global _living
     _living += change
     if _living and not _real:
@@ -150,9 +156,13 @@ class InterpreterWorker(Worker):
     def open(self) -> None:
         """Make the interpreter and run the initializer in it."""
         self.boxes = [OwnQueue() for _ in range(3)]
-        self.interpreter = _interpreters.create("isolated", reqrefs=False)
-        with self.engine.lock:
+        with _popen.forking:  # one that has begun ends first, and those after it are refused
             _guard(1)
+        try:
+            self.interpreter = _interpreters.create("isolated", reqrefs=False)
+        except BaseException:
+            _guard(-1)
+            raise
         handles = [_twin(box._handle()) for box in self.boxes]
         self._exec(_START.format(path=sys.path, handles=handles, main=_main_path()))
         if self.engine.initializer is not None:
@@ -197,8 +207,7 @@ class InterpreterWorker(Worker):
             if sys.flags.dev_mode:
                 sys.excepthook(type(error), error, error.__traceback__)
         self.interpreter = None
-        with self.engine.lock:
-            _guard(-1)
+        _guard(-1)
         for box in self.boxes:
             box.close()
         _ending.discard(self.thread)

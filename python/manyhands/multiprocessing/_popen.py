@@ -269,15 +269,21 @@ def _two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
     return (parent_r, parent_w), (child_r, child_w)
 
 
+# Held over each fork of ours, and by who is about to make an interpreter: a fork meanwhile would hang the child. It is
+# released in the child, too.
+forking = stdlib_of("threading").Lock()
+
+
 def _forked() -> int:
     intent = getattr(stdlib_of("multiprocessing.resource_tracker"), "_fork_intent", None)
-    if intent is None:
-        return os.fork()
-    intent.preserve_fd = True  # the child goes on using this process's resource tracker
-    try:
-        return os.fork()
-    finally:
-        intent.preserve_fd = False
+    with forking:
+        if intent is None:
+            return os.fork()
+        intent.preserve_fd = True  # the child goes on using this process's resource tracker
+        try:
+            return os.fork()
+        finally:
+            intent.preserve_fd = False
 
 
 class ServerLaunch(Launch):
