@@ -150,6 +150,8 @@ class Launch:
         if self.returncode is None and self.control is not None and os.getpid() == self._starter:
             # The core looks first: once the status is taken, the CPU time is gone.
             ended = self.control.join(0 if flag == os.WNOHANG else None)
+            if not ended and flag == os.WNOHANG:
+                return None  # it may end just now: that is for the next look
         if self.returncode is None:
             self._take(flag)
         if ended and self.returncode is None and self._status_is_lost():
