@@ -59,8 +59,6 @@ REASONS: dict[str, str] = {
     "was set; pairs of one run differ with how long the two sides run at the same time",
     "mp/queue-int": "0.3 µs between two cores, 0.2 for put and get in one process, where no function has 5 % but the "
     "interpreter's loop (15 %); the peer takes 4.3 here, 19.5 where the goal was set: 20x were the bare C prototype",
-    "thread/start-join": "nine tenths are the system's start of a thread and two switches; what makes a thread one "
-    "that can be paused takes 4 µs of 137 (taking its control and giving it back: left out, the row is at 1.0)",
     "mp/event-set": _FAST_PEER,
     "mp/event-wait": _FAST_PEER,
     "mp/pingpong-event": "not profiled (a guess: two futex calls and two switches of processes are what is left)",
