@@ -57,6 +57,16 @@ def become_thread_worker() -> None:
     _ready.at = time.perf_counter()
 
 
+def _load(payload: Payload, who: int) -> None:
+    try:
+        _state["function"] = payload.load()
+        _state["error"] = ""
+    except BaseException as error:
+        _state["error"] = f"{type(error).__name__}: {error}"
+    _state["ready"] = time.perf_counter()
+    _state["who"] = who
+
+
 def become_process_worker(payload: Payload) -> None:
     """Initialiser of a worker process.
 
@@ -66,24 +76,12 @@ def become_process_worker(payload: Payload) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
-        _state["function"] = payload.load()
-        _state["error"] = ""
-    except BaseException as error:
-        _state["error"] = f"{type(error).__name__}: {error}"
-    _state["ready"] = time.perf_counter()
-    _state["who"] = os.getpid()
+    _load(payload, os.getpid())
 
 
 def become_interpreter_worker(payload: Payload) -> None:
     """Initialiser of a worker that is an interpreter; what it may not import is kept for `ping` as well."""
-    try:
-        _state["function"] = payload.load()
-        _state["error"] = ""
-    except BaseException as error:
-        _state["error"] = f"{type(error).__name__}: {error}"
-    _state["ready"] = time.perf_counter()
-    _state["who"] = threading.get_native_id()
+    _load(payload, threading.get_native_id())
 
 
 def ping(seconds: float) -> tuple[int, float, str]:

@@ -95,7 +95,6 @@ def check_available() -> None:
 # ---- the fork guard
 
 _numbers = itertools.count()
-_guarding = _threading.Lock()
 _living = 0
 _real: dict[str, Any] = {}
 
@@ -105,23 +104,19 @@ def _refuse(*_: Any) -> Any:
 
 
 def _guard(change: int) -> None:
-    """Forks are refused while interpreters live."""
-    with _guarding:
-        _count(change)
-
-
-def _count(change: int) -> None:
+    """Forks are refused while interpreters live; one of ours that has begun ends first."""
     global _living
-    _living += change
-    if _living and not _real:
-        for name in ("fork", "forkpty"):
-            _real[name] = getattr(os, name)
-            setattr(os, name, _refuse)
-    elif not _living and _real:
-        while _real:
-            name, function = _real.popitem()
-            if getattr(os, name) is _refuse:
-                setattr(os, name, function)
+    with _popen.forking:
+        _living += change
+        if _living and not _real:
+            for name in ("fork", "forkpty"):
+                _real[name] = getattr(os, name)
+                setattr(os, name, _refuse)
+        elif not _living and _real:
+            while _real:
+                name, function = _real.popitem()
+                if getattr(os, name) is _refuse:
+                    setattr(os, name, function)
 
 
 _ending: set[Any] = (
@@ -156,8 +151,7 @@ class InterpreterWorker(Worker):
     def open(self) -> None:
         """Make the interpreter and run the initializer in it."""
         self.boxes = [OwnQueue() for _ in range(3)]
-        with _popen.forking:  # one that has begun ends first, and those after it are refused
-            _guard(1)
+        _guard(1)
         try:
             self.interpreter = _interpreters.create("isolated", reqrefs=False)
         except BaseException:

@@ -272,8 +272,8 @@ def _two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 # Held over each fork of ours, and by who is about to make an interpreter: a fork meanwhile would hang the child. It is
-# released in the child, too.
-forking = stdlib_of("threading").Lock()
+# released in the child, too. A signal handler may start a process while its thread is at that: it may enter again.
+forking = stdlib_of("threading").RLock()
 
 
 def _forked() -> int:

@@ -449,6 +449,28 @@ interpreters = pytest.mark.skipif(not INTERPRETERS, reason="from 3.13 on")
 
 
 @interpreters
+def test_no_interpreter_is_made_while_a_process_is_forked(monkeypatch):
+    """The child would hang: it has the other thread's half-made interpreter, and its locks."""
+    real = os.fork
+    calls = []
+
+    def slow():
+        calls.append(executor.submit(abs, -1))
+        with pytest.raises(TimeoutError):
+            calls[0].result(1)
+        monkeypatch.undo()
+        return real()
+
+    process = mp.get_context("fork").Process(target=tasks.square, args=(1,))
+    with make("interpreters", 1) as executor:
+        monkeypatch.setattr(os, "fork", slow)
+        process.start()
+        assert calls[0].result(LONG) == 1
+    process.join()
+    assert process.exitcode == 0
+
+
+@interpreters
 def test_a_task_that_is_taken_away_before_it_began_does_not_begin(monkeypatch, tmp_path):
     """Its worker is told while it still hands the task over, and there is nothing to raise an exception in."""
     from manyhands.futures import _interpreter

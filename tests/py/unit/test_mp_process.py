@@ -105,6 +105,23 @@ def test_the_cpu_time_outlives_the_process(fork):
     assert process.cpu_time >= 0.04
 
 
+def test_a_start_within_a_start(fork, monkeypatch):
+    """As by a signal handler, in the middle of the fork."""
+    real = os.fork
+    inner, outer = (fork.Process(target=helpers.square, args=(1,)) for _ in range(2))
+
+    def interrupted():
+        monkeypatch.undo()
+        inner.start()
+        return real()
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    outer.start()
+    for process in (inner, outer):
+        process.join()
+        assert process.exitcode == 0
+
+
 def test_a_finished_process_is_no_zombie_once_it_was_looked_at(fork):
     process = fork.Process(target=helpers.square, args=(1,))
     process.start()
