@@ -30,11 +30,16 @@ available = core is not None
 strict = os.environ.get("MANYHANDS_COMPAT") == "strict"
 
 
+homes: dict[Any, str] = {}  # in strict mode: where a program that imports us by our own names finds them
+
+
 def set_module(std_name: str, ours: str, *objects: Any) -> None:
     """Where the objects say that they live: in our module, so that they pickle by name, or, if strict compatibility
     is asked for, in the standard library's, whose tests look there."""
     for thing in objects:
         thing.__module__ = std_name if strict else ours
+        if strict:
+            homes[thing] = ours
 
 
 if available and hasattr(core, "checkpoint"):

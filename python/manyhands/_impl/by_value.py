@@ -7,6 +7,7 @@ notebook's, an interactive session's, that of ``python -c``.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import pickle
 import sys
 import types
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import homes, strict
 from manyhands._troubles import coded
 
 __all__ = ["ByValuePickler", "main_is_found", "needs_value", "without_false_main"]
@@ -64,13 +66,23 @@ def needs_value(thing: Any) -> bool:
     return found is not thing
 
 
+def _from_home(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
 class ByValuePickler(stdlib_of("multiprocessing.reduction").ForkingPickler):  # type: ignore[misc]
-    """The standard library's pickler for processes, and by value what cannot be found by name."""
+    """The standard library's pickler for processes, and by value what cannot be found by name.
+
+    In strict mode nothing goes by value; but our own classes, which then say that they live in the standard library,
+    are found in a program that substitutes nothing, too.
+    """
 
     def reducer_override(self, obj: Any) -> Any:
         """What pickle asks first for a function, a class or an instance."""
         if not isinstance(obj, (types.FunctionType, type)) or not needs_value(obj):
             return NotImplemented
+        if strict:
+            return (_from_home, (homes[obj], obj.__qualname__)) if obj in homes else NotImplemented
         try:
             import cloudpickle  # type: ignore[import-untyped]
         except ImportError:

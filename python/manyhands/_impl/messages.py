@@ -13,7 +13,7 @@ import pickle
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl import core
+from manyhands._impl import core, strict
 from manyhands._impl.by_value import HINT, ByValuePickler, main_is_found
 
 _ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
@@ -85,9 +85,9 @@ def dumps(value: Any, in_band: bool = False) -> Any:
 
 
 def _by_value(value: Any, error: Exception, in_band: bool = False) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Pickle code by value; where that fails as well, the first error counts."""
-    if isinstance(error, MemoryError):
-        raise error  # this way takes more of it, and its own import may fail in other words
+    """Pickle code by value; where that fails as well, the first error counts. In strict mode it is the only one."""
+    if strict or isinstance(error, MemoryError):
+        raise error  # without memory: this way takes more of it, and its own import may fail in other words
     try:
         import cloudpickle  # type: ignore[import-untyped]
     except ImportError:

@@ -138,6 +138,7 @@ class Thread(_StdThread):
 
     _failed: Outcome | None = None
     _value: Any = None
+    _started: Any  # made by __init__
 
     # The standard library's, but for the event that says that the thread runs: to make one of its own takes half of the
     # time that it takes to make a thread. Ours brings the thread's control.

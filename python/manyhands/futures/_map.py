@@ -49,7 +49,8 @@ class _Flow:
         chunksize: int | None,
         buffersize: int | None,
     ) -> None:
-        self.executor, self.options, self.fn, self.items = executor, options, fn, items
+        self.executor: Any = executor  # until all items are taken
+        self.options, self.fn, self.items = options, fn, items
         self.engine = getattr(executor, "_engine", None)
         self.auto = chunksize is None
         self.chunksize = chunksize or 1

@@ -293,10 +293,11 @@ class Crew:
     def reap(self) -> None:
         """Wait for all workers; one that does not end when asked to is killed."""
         for process in list(self.workers.values()):
-            process.join(PATIENCE if self.failure is not None else None)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
+            if self.failure is not None:
+                process.join(PATIENCE)
+                if process.exitcode is None:
+                    process.kill()
+            process.join()  # without an argument: a context's own class of processes may take none
         self.workers.clear()
         self.pool.clear()
 

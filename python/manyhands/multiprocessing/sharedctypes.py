@@ -7,21 +7,31 @@ _std = stdlib_of("multiprocessing.sharedctypes")
 
 if available:
     from manyhands.multiprocessing._sharedctypes import (
-        Array,
-        Memory,
-        RawArray,
-        RawValue,
+        Array as Array,
+    )
+    from manyhands.multiprocessing._sharedctypes import (
+        Memory as Memory,
+    )
+    from manyhands.multiprocessing._sharedctypes import (
+        RawArray as RawArray,
+    )
+    from manyhands.multiprocessing._sharedctypes import (
+        RawValue as RawValue,
+    )
+    from manyhands.multiprocessing._sharedctypes import (
         Synchronized,
         SynchronizedArray,
         SynchronizedBase,
         SynchronizedString,
-        Value,
         _new_value,
         class_cache,
         copy,
         rebuild_ctype,
         reduce_ctype,
         synchronized,
+    )
+    from manyhands.multiprocessing._sharedctypes import (
+        Value as Value,
     )
 
 facade(__name__, _std)

@@ -245,3 +245,37 @@ def test_the_class_of_interpreter_pools_is_there():
             print("processes" in str(error))
     """
     assert output("default", code) == ["True"]
+
+
+def test_a_result_that_pickle_refuses_is_sent_by_value():
+    pytest.importorskip("cloudpickle")
+    code = """
+        import manyhands.multiprocessing as mp
+        def give():
+            return lambda: 42
+        if __name__ == "__main__":
+            with mp.get_context("fork").Pool(1) as pool:
+                try:
+                    print(pool.apply(give)())
+                except mp.pool.MaybeEncodingError as error:
+                    print(type(error).__name__)
+    """
+    assert output("default", code) == ["42"]
+    assert output("strict", code) == ["MaybeEncodingError"]
+
+
+def test_strict_mode_works_for_who_imports_us_by_our_own_names(tmp_path):
+    """Our classes say there that they live in the standard library, where nothing has put them."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+        import manyhands.multiprocessing as mp
+        from manyhands.futures import ProcessPoolExecutor
+        if __name__ == "__main__":
+            for method in mp.get_all_start_methods():
+                with ProcessPoolExecutor(1, mp_context=mp.get_context(method)) as executor:
+                    print(executor.submit(abs, -3).result())
+        """)
+    )
+    code = f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
+    assert output("strict", code) == ["3"] * 3

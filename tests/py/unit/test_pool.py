@@ -282,6 +282,28 @@ def test_what_cannot_be_sent_fails_alone(forked):
     assert forked.map(square, range(3), 1) == [0, 1, 4]
 
 
+def test_a_worker_that_cannot_start_fails_the_pool_and_leaves_no_other():
+    """With a class of processes whose `join` takes no time-out."""
+    started = []
+
+    class Third(mp.get_context("fork").Process):
+        def start(self):
+            if len(started) == 2:
+                raise OSError("no third")
+            super().start()
+            started.append(self)
+
+        def join(self):
+            super().join()
+
+    class Context(type(mp.get_context("fork"))):
+        Process = Third
+
+    with pytest.raises(OSError, match="no third"):
+        mp.pool.Pool(5, context=Context())
+    assert [process.exitcode for process in started] == [-signal.SIGTERM] * 2
+
+
 def test_an_iterable_that_raises(forked):
     def broken():
         yield 1
