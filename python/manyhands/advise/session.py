@@ -16,7 +16,7 @@ from manyhands.advise.memory import MemoryMeter
 from manyhands.advise.model import Report
 from manyhands.advise.render import text
 
-BUILTIN_SECONDS = 45.0
+BUILTIN_SECONDS = 30.0
 STYLES = {"title": "bold", "head": "dim", "verdict": "bold green", "bad": "bold red", "note": "dim"}
 
 

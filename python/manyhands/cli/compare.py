@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=float,
         metavar="S",
-        help="the time box for each function (default: 15, for a built-in job 45)",
+        help="the time box for each function (default: 15, for a built-in job 30)",
     )
     parser.add_argument("--only", metavar="NAME,...", help="of the built-in jobs, run only these")
     parser.add_argument("--json", metavar="OUT", help="write every sample to this file")

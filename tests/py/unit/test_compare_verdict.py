@@ -194,6 +194,22 @@ def test_others_on_the_cores_are_named():
     assert any("1.0 of the 2 cores" in warning for warning in verdict.warnings)
 
 
+def test_the_summary_says_where_the_machine_was_busy():
+    def made(others):
+        index = report(
+            row("serial", 1, 4.0, 1.8, others=others),
+            row("threads", 2, 2.0, 1.8, others=others),
+            row("processes", 2, 3.0, 1.8, others=others),
+            cpu_share=1.0,
+            gil_share=1.0,
+        )
+        index.name, index.verdict = "index", judge(index)
+        return text.advice_line([index])
+
+    assert made(1.5).endswith(" (busy machine: repeat it)")
+    assert "busy" not in made(0.1)
+
+
 def test_one_core():
     verdict = judge(
         report(
