@@ -59,6 +59,8 @@ int execvpe(const char *file, char *const argv[], char *const envp[])
 #endif
 
 static struct t_case *first, **last = &first;
+static char shm_path[80] = "/dev/shm/";
+static char *const shm_name = shm_path + sizeof "/dev/shm/" - 1;
 static int in_debugger; /* `prog NAME`: a failure stops where it happens */
 
 void t_add(struct t_case *test)
@@ -502,11 +504,19 @@ static int run_here(const char *name)
     return 2;
 }
 
+const char *t_shm_name(void)
+{
+    return shm_name;
+}
+
 int main(int count, char **arguments)
 {
+    snprintf(shm_name, 64, "manyhands-test-%d-%.0f", (int) getpid(), t_now() * 1e9);
     if (count == 1) {
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-        return t_run_otherwise != NULL ? t_run_otherwise(first) : run_all();
+        int status = t_run_otherwise != NULL ? t_run_otherwise(first) : run_all();
+        (void) unlink(shm_path);
+        return status;
     }
     if (strcmp(arguments[1], "-l") == 0) {
         for (struct t_case *test = first; test != NULL; test = test->next) {

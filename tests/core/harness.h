@@ -93,6 +93,10 @@ int t_sleeps(pid_t process);
 /* 1 where this one thread of the process does. */
 int t_thread_sleeps(pid_t process, pid_t thread);
 
+/* A name for shared memory that no other run of a test program uses, whatever else this machine tests meanwhile. What has
+ * it at the end is unlinked, also where a test failed. */
+const char *t_shm_name(void);
+
 /* Zeroed memory, shared with the children forked later; gone with the test's process. */
 void *t_shared(size_t size);
 

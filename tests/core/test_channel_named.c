@@ -15,7 +15,7 @@
 
 /* ---- by name ---- */
 
-#define NAMED "manyhands-channel-test"
+#define NAMED t_shm_name()
 
 static void named_child(void *argument)
 {

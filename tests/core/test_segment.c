@@ -201,32 +201,25 @@ TEST(other_byte_order_is_named)
     close(fd);
 }
 
-static const char *own_name(void)
-{
-    static char name[64];
-    snprintf(name, sizeof name, "manyhands-test-%d", (int) getpid());
-    return name;
-}
-
 TEST(named_are_found_until_unlinked)
 {
     mh_segment *one = NULL, *two = NULL, *three = NULL;
     mh_segment_info info;
     struct stat status;
-    CHECK_EQ(mh_segment_open(own_name(), KIND, &one), -ENOENT);
-    CHECK_EQ(mh_segment_create_named(own_name(), 5000, KIND, &one), 0);
-    CHECK_EQ(mh_segment_create_named(own_name(), 5000, KIND, &three), -EEXIST);
+    CHECK_EQ(mh_segment_open(t_shm_name(), KIND, &one), -ENOENT);
+    CHECK_EQ(mh_segment_create_named(t_shm_name(), 5000, KIND, &one), 0);
+    CHECK_EQ(mh_segment_create_named(t_shm_name(), 5000, KIND, &three), -EEXIST);
     CHECK_EQ(fstat(mh_segment_fd(one), &status), 0);
     CHECK_EQ(status.st_mode & 0777, 0600);
     strcpy(mh_segment_base(one), "found");
-    CHECK_EQ(mh_segment_open(own_name(), KIND, &two), 0);
+    CHECK_EQ(mh_segment_open(t_shm_name(), KIND, &two), 0);
     CHECK_STR_EQ(mh_segment_base(two), "found");
-    CHECK_EQ(mh_segment_open(own_name(), KIND + 1, &three), MH_E_CORRUPT);
-    CHECK_EQ(mh_segment_inspect_named(own_name(), &info), 0);
+    CHECK_EQ(mh_segment_open(t_shm_name(), KIND + 1, &three), MH_E_CORRUPT);
+    CHECK_EQ(mh_segment_inspect_named(t_shm_name(), &info), 0);
     CHECK_EQ(info.kind, KIND);
-    CHECK_EQ(mh_segment_unlink(own_name()), 0);
-    CHECK_EQ(mh_segment_unlink(own_name()), -ENOENT);
-    CHECK_EQ(mh_segment_open(own_name(), KIND, &three), -ENOENT);
+    CHECK_EQ(mh_segment_unlink(t_shm_name()), 0);
+    CHECK_EQ(mh_segment_unlink(t_shm_name()), -ENOENT);
+    CHECK_EQ(mh_segment_open(t_shm_name(), KIND, &three), -ENOENT);
     CHECK_STR_EQ(mh_segment_base(two), "found");
     CHECK(three == NULL);
     mh_segment_close(one);

@@ -9,7 +9,7 @@
 #include "tests/core/fault/inject.h"
 #include "tests/core/harness.h"
 
-#define NAME "manyhands-fault-test"
+#define NAME t_shm_name()
 
 /* ---- shared memory ---- */
 
