@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "core/os/os.h"
+
 /* ---- detach ---- */
 
 static struct gate released;
@@ -203,6 +205,7 @@ TEST(who_joins_is_woken_by_the_last_act)
 {
     struct worker worker, joiner, late;
     int64_t used = -1;
+    int polls = !mh_os_has_wait_any(); /* then it sees the end before anybody wakes it */
     memset(&worker, 0, sizeof worker);
     pthread_t thread = t_thread(says_that_it_ends, &worker);
     CHECK_EQ(gate_pass(&worker.begun), 0);
@@ -213,11 +216,11 @@ TEST(who_joins_is_woken_by_the_last_act)
     CHECK_EQ(mh_thread_state(&worker.thread), MH_FINISHED);
     CHECK_EQ(mh_thread_cpu_time(&worker.thread, &used), 0); /* it is still there */
     CHECK(used > 0);
-    CHECK_EVENTUALLY(sleeps(&joiner)); /* and nobody has woken it */
+    CHECK_EVENTUALLY(polls || sleeps(&joiner)); /* and nobody has woken it */
     start_on(&late, join_other, &worker);
     CHECK_EQ(end(&late), 0); /* who comes now sees that it is over */
     CHECK_EQ(late.result, 0);
-    CHECK_EQ(mh_thread_state(&joiner.thread), MH_RUNNING);
+    CHECK(polls || mh_thread_state(&joiner.thread) == MH_RUNNING);
     gate_open(&released);
     CHECK_EQ(end(&joiner), 0);
     CHECK_EQ(joiner.result, 0);
