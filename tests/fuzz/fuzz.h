@@ -4,6 +4,7 @@
 #ifndef MH_TESTS_FUZZ_H
 #define MH_TESTS_FUZZ_H
 
+#include <manyhands/wait.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +21,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort();                                                                \
         }                                                                           \
     } while (0)
+
+static inline int wait_on(void *nothing)
+{
+    (void) nothing;
+    return 0;
+}
+
+/* Waits go on after a signal, of which libFuzzer sends one every few seconds: else any of them may end with -EINTR. */
+#define SIGNALS_END_NO_WAIT() mh_on_interrupt(wait_on, NULL, 0)
 
 /* The input, read piece by piece; zeros where it has ended. */
 struct input {

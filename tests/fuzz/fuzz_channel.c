@@ -152,6 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mh_channel_options options = {.max_items = input_u8(&in) % 20,
                                   .max_bytes = (uint64_t) input_u16(&in) * 8 + 1,
                                   .flags = input_u8(&in) & (MH_PRIVATE | MH_CHANNEL_BLOCK)};
+    SIGNALS_END_NO_WAIT();
     model.first = model.last = 0;
     model.closed = 0;
     REQUIRE(mh_channel_create(&options, &channel) == 0);

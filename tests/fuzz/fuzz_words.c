@@ -118,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const use[])(struct input *) = {use_lock, use_rlock, use_sem, use_event, use_rwlock};
     struct input in = {data, size};
+    SIGNALS_END_NO_WAIT();
     use[input_u8(&in) % 5](&in);
     return 0;
 }
