@@ -279,3 +279,21 @@ def test_strict_mode_works_for_who_imports_us_by_our_own_names(tmp_path):
     )
     code = f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')"
     assert output("strict", code) == ["3"] * 3
+
+
+def test_a_fork_server_has_no_address():
+    """It takes requests from those alone who inherited its socket; from 3.14 on the standard library's has an address,
+    and asks for a key there."""
+    code = """
+        import manyhands.multiprocessing as mp
+        from manyhands.multiprocessing import _forkserver
+        if __name__ == "__main__":
+            process = mp.get_context("forkserver").Process(target=abs, args=(3,))
+            process.start()
+            process.join()
+            server = _forkserver.server
+            print(process.exitcode, server._forkserver_address is None, server._forkserver_authkey is None)
+    """
+    assert output("default", code) == ["0", "True", "True"]
+    key = str(sys.version_info < (3, 14))
+    assert output("strict", code) == ["0", key, key]
