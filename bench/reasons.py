@@ -19,6 +19,11 @@ _FUTEX_OF_ALL = (
     "processes. A guess: the kernel keeps a pipe's two ends on one core, where a futex wake may choose the idle one"
 )
 
+_LARGE = (
+    "on busy cores: a message wakes who sleeps (0.8 futex calls a message), whose start takes longer than the copy; on "
+    "one core, where they take turns, 64 KB are 2.2 to 2.6x. A guess: a pipe's wake keeps both on one core"
+)
+
 # The Python from which on the peer is there; below it the row is not one that is missing.
 SINCE: dict[str, tuple[int, int]] = {"pool/interpreters-submit": (3, 14)}
 
@@ -38,6 +43,8 @@ REASONS: dict[str, str] = {
     "c/channel-8-pipe": "two locks that outlive their owner, a fence, and the count of those inside, on each side",
     "c/channel-1k": "776 instructions for a put and a get, of which 249 copy (callgrind; 551 at 8 bytes): the "
     "rest of the time the message's lines go from core to core, as in the peer",
+    "c/channel-64k": _LARGE,
+    "c/channel-1m": _LARGE,
     "c/process-start-join": "19 system calls, where a fork and its wait need 3 (pidfd, start times from /proc, wait), "
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
