@@ -86,8 +86,8 @@ sanitize: ## the C tests under ASan with UBSan, then under TSan, a selection und
 	$(if $(QUICK),true,$(SETUP) memcheck) || rc=1; exit $$rc
 
 .PHONY: faults
-faults: ## every C test with each call that the system can refuse refused in turn, under ASan: STEP=20 skips (ARGS: lock pool)
-	@$(if $(STEP),T_FAULT_STEP=$(STEP)) $(SETUP) faults $(ARGS)
+faults: ## every C test with each call that the system can refuse refused in turn, under ASan: STEP=20 skips, WHOLE=1000 from there on (ARGS: lock pool)
+	@$(if $(STEP),T_FAULT_STEP=$(STEP)) $(if $(WHOLE),T_FAULT_WHOLE=$(WHOLE)) $(SETUP) faults $(ARGS)
 
 .PHONY: docs-c
 docs-c: ## the C reference from the headers, in build/reference: man pages (man -l .../mh_channel_put.3) and Markdown

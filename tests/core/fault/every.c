@@ -8,6 +8,7 @@
  *
  *   fault_lock                        every test of test_lock.c, every N
  *   T_FAULT_STEP=20 fault_lock        above 40 only each N that is a twentieth more than the one before
+ *   T_FAULT_WHOLE=1000 (with STEP)    above 1000 instead: a test with so many calls makes the same ones in a loop
  *   T_FAULT_TEST=cancel fault_lock    this test alone
  *   T_VERBOSE=1 fault_lock            say what came of each N
  */
@@ -162,8 +163,8 @@ static enum verdict judge(const struct t_case *test, long n, const struct invent
 
 static long next_after(long n)
 {
-    const char *step = getenv("T_FAULT_STEP");
-    return n + 1 + (step != NULL && n > 40 ? n / atoi(step) : 0);
+    const char *step = getenv("T_FAULT_STEP"), *whole = getenv("T_FAULT_WHOLE");
+    return n + 1 + (step != NULL && n > (whole != NULL ? atol(whole) : 40) ? n / atoi(step) : 0);
 }
 
 /* 0, or 1 where one of its runs was not as it must be. */
@@ -177,9 +178,11 @@ static int sweep(const struct t_case *test)
         return result != T_SKIPPED;
     }
     t_patience = 1;
-    for (long n = 1; counts[DONE] == 0; n = next_after(n)) {
+    long n = 1;
+    do {
         counts[judge(test, n, &clean, 3 * t_scale() + 10 * seconds, why, sizeof why)]++;
-    }
+        n = next_after(n);
+    } while (inject_fired() != NULL);
     t_patience = 10;
     result = counts[BAD] + counts[LEFT] > 0;
     printf("%-7s %-44s %d overcome, %d came back as errors, %d led to another check's failure\n",
