@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from manyhands._facade import stdlib_of
@@ -164,6 +165,25 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
         return gate.fileno(), self._forkserver_authkey
 
 
+@contextlib.contextmanager
+def perhaps_for_want_of_a_module() -> Iterator[None]:
+    """A server that ends where a module cannot be imported (``on_error="fail"``) has said why on stderr."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        if _std._forkserver._preload_modules and _on_error() == "fail":
+            others = error.__dict__.pop("__notes__", [])
+            for note in (_SEE_STDERR, *others):  # first, where the standard library's tests look
+                error.add_note(note)
+        raise
+
+
+def _on_error() -> str:
+    """What becomes of a module that cannot be imported beforehand; from 3.15 on that can be said."""
+    return getattr(_std._forkserver, "_preload_on_error", "ignore")
+
+
+_SEE_STDERR = "Forkserver process may have crashed during module preloading. Check stderr."
 _HERE = os.path.dirname(os.path.abspath(__file__))
 # The standard library's names first: where ours stand in for them, they load in the order that a program has.
 _COMMAND = (
@@ -179,7 +199,7 @@ def _configuration() -> dict[str, Any]:
     keys = ("sys_path", "sys_argv", "init_main_from_name", "init_main_from_path")
     return {
         "preload": preload,
-        "on_error": getattr(_std._forkserver, "_preload_on_error", "ignore"),
+        "on_error": _on_error(),
         **{key: data[key] for key in keys if key in data},
     }
 

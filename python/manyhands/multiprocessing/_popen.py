@@ -298,8 +298,9 @@ class ServerLaunch(Launch):
         from manyhands.multiprocessing import _forkserver
 
         data = self._for_child(process_obj)
-        if not self._ask(data) and not self._ask(data):
-            raise coded(EOFError("the fork server has died"), "MH-FORK-SERVER")
+        with _forkserver.perhaps_for_want_of_a_module():
+            if not self._ask(data) and not self._ask(data):
+                raise coded(EOFError("the fork server has died"), "MH-FORK-SERVER")
         self.pid = _forkserver.STARTED.unpack(self._first)[0]
         if self.pid < 0:
             self.finalizer()

@@ -12,6 +12,7 @@ from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module
+from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
 
 _std = stdlib_of("multiprocessing.sharedctypes")
@@ -49,7 +50,14 @@ def _new_value(type_: Any) -> Any:
 
 
 def _type_of(typecode_or_type: Any) -> Any:
-    return typecode_to_type.get(typecode_or_type, typecode_or_type)
+    type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    try:
+        ctypes.sizeof(type_)
+    except TypeError:
+        codes = ", ".join(typecode_to_type)
+        text = f"bad typecode {typecode_or_type!r}: it is a type of ctypes, or one of {codes}"
+        raise coded(TypeError(text), "MH-ARGUMENT") from None
+    return type_
 
 
 def RawValue(typecode_or_type: Any, *args: Any) -> Any:

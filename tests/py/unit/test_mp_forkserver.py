@@ -335,3 +335,14 @@ def test_nobody_else_can_ask_the_server(context):
         assert getattr(server, "_forkserver_address", None) is None
         with socket.socket(fileno=os.dup(server._forkserver_alive_fd)) as ours:
             assert ours.getsockname() in ("", b"")
+
+
+def test_a_server_that_wants_for_a_module_says_where_to_look(context, monkeypatch):
+    """``set_forkserver_preload(..., on_error="fail")`` is 3.15's; the server reads the same attributes in all versions."""
+    _forkserver.server._stop()
+    monkeypatch.setattr(_forkserver._std._forkserver, "_preload_modules", ["no_such_module"])
+    monkeypatch.setattr(_forkserver._std._forkserver, "_preload_on_error", "fail", raising=False)
+    with pytest.raises((EOFError, ConnectionError)) as caught:
+        context.Process(target=abs, args=(3,)).start()
+    assert "Check stderr" in caught.value.__notes__[0]
+    _forkserver.server._stop()

@@ -253,3 +253,10 @@ def test_a_read_waits_for_who_changes_it() -> None:
     reader.join(30)
     process.join()
     assert seen == [2]
+
+
+@pytest.mark.parametrize("make", [mp.Value, mp.RawValue, mp.Array, mp.RawArray])
+@pytest.mark.parametrize("what", ["x", "", int, None])
+def test_what_is_no_type_is_named(make: Any, what: Any) -> None:
+    with pytest.raises(TypeError, match=f"bad typecode {what!r}"):
+        make(what, [])
