@@ -43,6 +43,11 @@ REASONS: dict[str, str] = {
     "c/channel-8-pipe": "two locks that outlive their owner, a fence, and the count of those inside, on each side",
     "c/channel-1k": "776 instructions for a put and a get, of which 249 copy (callgrind; 551 at 8 bytes): the "
     "rest of the time the message's lines go from core to core, as in the peer",
+    "c/sem-pingpong-2cores": "the same wake and sleep in both: 0.95 to 1.1x from run to run",
+    "c/channel-threads": "on busy cores it is chance whether the two run at once: 60 ns or 400; ours has a bound and "
+    "blocks, the peer grows. On one core 7.6 to 9.4x",
+    "c/thread-start-join": "15 system calls where the peer's thread takes 10 (strace): a join that can be cancelled "
+    "sleeps on a word of ours, then in the system's join; its id, its processor time. In all 5 of 25 µs on one core",
     "c/channel-64k": _LARGE,
     "c/channel-1m": _LARGE,
     "c/process-start-join": "19 system calls, where a fork and its wait need 3 (pidfd, start times from /proc, wait), "
