@@ -338,7 +338,7 @@ def test_nobody_else_can_ask_the_server(context):
 
 
 def test_a_server_that_wants_for_a_module_says_where_to_look(context, monkeypatch):
-    """``set_forkserver_preload(..., on_error="fail")`` is 3.15's; the server reads the same attributes in all versions."""
+    """``set_forkserver_preload(..., on_error="fail")`` is 3.15's; the server reads its attributes in all versions."""
     _forkserver.server._stop()
     monkeypatch.setattr(_forkserver._std._forkserver, "_preload_modules", ["no_such_module"])
     monkeypatch.setattr(_forkserver._std._forkserver, "_preload_on_error", "fail", raising=False)
