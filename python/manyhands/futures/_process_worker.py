@@ -202,14 +202,14 @@ class _Worker(base._Worker):
         except BaseException as error:
             return base.describe(number, base.RAISED, error)
         if type(value) in base.PLAIN:
-            return number, base.VALUE, value
+            return base.plain(number, value)
         begun = time.monotonic_ns()
         try:
             data, buffers = dumps(value)
         except BaseException as error:
             return base.describe(number, base.RAISED, error)
         self.moved += time.monotonic_ns() - begun
-        return (number, base.PICKLED, data, buffers) if buffers else (number, base.PICKLED, data)
+        return (number, base.PICKLED, *base.beside(data, buffers))
 
 
 def _resident() -> int:

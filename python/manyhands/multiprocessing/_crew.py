@@ -406,6 +406,8 @@ class Crew:
             self._settle(number, True, list(parts[0]))
         elif kind == worker.PICKLED:
             self._settle(number, *_loaded(*parts))
+        elif kind == worker.BYTES:
+            self._settle(number, *_copied(*parts))
         elif kind == worker.UNSET:
             self.fail(self._caused(*parts))
         elif kind == worker.TOLD:
@@ -492,6 +494,13 @@ def _loaded(data: bytes, buffers: Any = None) -> tuple[bool, Any]:
     try:
         return True, loads(data, buffers)
     except Exception as error:
+        return False, error
+
+
+def _copied(view: Any) -> tuple[bool, Any]:
+    try:
+        return True, bytes(view)
+    except MemoryError as error:
         return False, error
 
 

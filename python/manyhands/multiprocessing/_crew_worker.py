@@ -14,6 +14,10 @@ What came of it is a message of the result channel, `(number, kind, ...)`:
     TOLD, type name, message, traceback as text, notes ...     an exception that does not survive the way
     UNSENT, pickle of the exception, repr of the value      a value that cannot be pickled
     UNSET, pickle of the exception, traceback as text       the initialiser raised; no number
+    BYTES, the bytes        many of them
+
+What is large goes beside the message, in a block of its own: so the message itself can be read where there is no memory
+for the value, and that fails one task alone.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from manyhands._impl.messages import dumps, loads
 from manyhands.multiprocessing._last_words import Paper, listen
 
 __all__ = [
+    "BYTES",
     "LIST",
     "PICKLED",
     "RAISED",
@@ -46,10 +51,12 @@ __all__ = [
     "work",
 ]
 
-VALUE, LIST, PICKLED, RAISED, TOLD, UNSENT, UNSET = range(7)
+VALUE, LIST, PICKLED, RAISED, TOLD, UNSENT, UNSET, BYTES = range(8)
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+SIZED = frozenset((str, bytes))
 SEVERAL = 32  # values of a list that travel as they are
+LARGE = 1 << 16  # characters or bytes from which something goes beside its message
 LOOK_FOR_PARENT = 2.0  # seconds between two looks whether the parent still lives
 
 
@@ -165,8 +172,8 @@ class _Worker:
             return describe(number, RAISED, error)
         kind = type(value)
         if kind in PLAIN:
-            return number, VALUE, value
-        if kind is list and len(value) <= SEVERAL and PLAIN.issuperset(map(type, value)):
+            return plain(number, value)
+        if kind is list and len(value) <= SEVERAL and _all_plain(value):
             return number, LIST, tuple(value)
         try:
             return (number, PICKLED, *_pickled(value))
@@ -189,9 +196,30 @@ class _Worker:
             self.setup.results.put(describe(number, RAISED, error))
 
 
+def plain(number: int, value: Any) -> tuple[Any, ...]:
+    """A value of a plain type as a message."""
+    if type(value) not in SIZED or len(value) < LARGE:
+        return number, VALUE, value
+    if type(value) is bytes:
+        return number, BYTES, pickle.PickleBuffer(value)
+    return (number, PICKLED, *_pickled(value))
+
+
+def _all_plain(values: list[Any]) -> bool:
+    types = set(map(type, values))
+    if not types <= PLAIN:
+        return False
+    return not types & SIZED or all(type(value) not in SIZED or len(value) < LARGE for value in values)
+
+
 def _pickled(value: Any) -> tuple[Any, ...]:
-    data, buffers = dumps(value)
-    return (data, buffers) if buffers else (data,)
+    return beside(*dumps(value))
+
+
+def beside(data: bytes, buffers: list[pickle.PickleBuffer]) -> tuple[Any, ...]:
+    """A pickle as part of a message."""
+    apart = data if len(data) < LARGE else pickle.PickleBuffer(data)
+    return (apart, buffers) if buffers else (apart,)
 
 
 def _unsent(number: int, error: Exception, value: Any) -> tuple[Any, ...]:

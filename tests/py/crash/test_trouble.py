@@ -117,6 +117,71 @@ def test_a_full_dev_shm() -> None:
     assert said == "well\n"
 
 
+GIVES = """
+import builtins
+from manyhands import Executor
+def give(kind, size):
+    return {"bytes": bytes(size), "str": "x" * size, "list": [bytes(size)], "object": {"it": bytes(size)}}[kind]
+builtins.give = give
+def room(left):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + left if left else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+SIZE = 200_000_000
+"""
+
+
+@pytest.mark.parametrize("engine", ["context.Pool(1)", "Executor('processes', max_workers=1)"])
+@pytest.mark.parametrize("kind", ["bytes", "str", "list", "object"])
+def test_a_result_for_which_there_is_no_memory_fails_alone(kind: str, engine: str) -> None:
+    said = run(
+        GIVES
+        + f"""
+with {engine} as made:
+    submit = getattr(made, "submit", None) or (lambda f, *args: made.apply_async(f, args))
+    result = lambda future: (getattr(future, "result", None) or future.get)(30)
+    assert len(result(submit(give, {kind!r}, 10))) in (1, 10)
+    room(50_000_000)
+    try:
+        result(submit(give, {kind!r}, SIZE))
+        print("there was room")
+    except MemoryError:
+        print("MemoryError")
+    print(result(submit(abs, -3)))
+    room(0)
+    print(len(result(submit(give, {kind!r}, SIZE))) in (1, SIZE))
+"""
+    )
+    assert said == "MemoryError\n3\nTrue\n"
+
+
+@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue", "JoinableQueue", "Pipe"])
+def test_a_message_for_which_there_is_no_memory_is_passed_over(kind: str) -> None:
+    said = run(
+        GIVES
+        + f"""
+def feed(put):
+    put(bytes(SIZE))
+    put("after")
+made = context.{kind}()
+put, get = (made[1].send, made[0].recv) if {kind!r} == "Pipe" else (made.put, made.get)
+process = context.Process(target=feed, args=(put,))
+process.start()
+process.join()
+room(50_000_000)
+try:
+    get()
+except MemoryError:
+    print("MemoryError", get())
+room(0)
+put(bytes(SIZE))
+print(len(get()) == SIZE)
+from manyhands._impl import core
+print(core.arena_usage())
+"""
+    )
+    assert said == "MemoryError after\nTrue\n(0, 0)\n"
+
+
 def consume(queue, taken):
     while True:
         taken.put(queue.get())
