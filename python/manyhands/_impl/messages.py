@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import operator
 import pickle
 from typing import Any
 
@@ -21,6 +22,31 @@ _ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 __all__ = ["dumps", "keep_aside", "loads"]
 
 OUT_OF_BAND = 2048  # bytes below which a buffer stays inside the pickle: a block has a price, too
+
+
+LARGE = 1 << 16  # bytes of an object of `bytes` from which it goes beside the pickle
+SEVERAL = 64  # items of a tuple that are looked at
+DEEP = 3  # a task is (function, (argument, ...))
+
+
+class _Beside:
+    """Many bytes, which go beside the pickle: so they are copied once, and not into the pickle before."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> Any:
+        return bytes, (pickle.PickleBuffer(self.data),)
+
+
+def _lightened(value: Any, found: dict[int, _Beside], deep: int = DEEP) -> Any:
+    """The same with `_Beside` for many bytes in it, and in the tuples in it: nobody can tell a tuple from its copy."""
+    if type(value) is bytes and len(value) >= LARGE:
+        return found.setdefault(id(value), _Beside(value))
+    if type(value) is tuple and deep and len(value) <= SEVERAL:
+        items = [_lightened(item, found, deep - 1) for item in value]
+        return tuple(items) if any(map(operator.is_not, items, value)) else value
+    return value
 
 
 def keep_aside(buffers: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
@@ -77,7 +103,7 @@ def dumps(value: Any, in_band: bool = False) -> Any:
     except IndexError:
         scratch = _Scratch()
     try:
-        result = scratch.dump(value)
+        result = scratch.dump(_lightened(value, {}))
     except Exception as error:
         return _by_value(value, error)  # the pickler's memo may be half filled: it is not used again
     _scratches.append(scratch)

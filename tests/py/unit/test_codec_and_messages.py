@@ -121,6 +121,27 @@ def test_an_array_in_shared_memory_is_not_copied(queue):
     assert array[7] == 42
 
 
+def test_many_bytes_in_tuples_go_beside_the_pickle(queue):
+    from manyhands._impl.messages import LARGE, dumps
+
+    large = bytes(range(256)) * (LARGE // 256)
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(3)
+    value = (print, (large, 1, large, array), {"in a dict": 1}, ((large[:-1],),))
+    data, buffers = dumps(value)
+    assert len(data) < 2 * LARGE and len(buffers) == 1  # once, though it is there twice
+    queue.put(value)
+    function, (first, one, second, numbers), rest, ((short,),) = queue.get()
+    assert function is print and one == 1 and rest == value[2] and short == large[:-1]
+    assert type(first) is bytes and first == large and second is first
+    assert list(numbers) == [0, 1, 2]
+    deep = large
+    for _ in range(400):
+        deep = (deep,)
+    queue.put(deep)
+    assert queue.get() == deep
+
+
 def test_blocks_are_given_back(queue):
     import gc
 
