@@ -24,7 +24,7 @@ __all__ = ["dumps", "keep_aside", "loads"]
 OUT_OF_BAND = 2048  # bytes below which a buffer stays inside the pickle: a block has a price, too
 
 
-LARGE = 1 << 16  # bytes of an object of `bytes` from which it goes beside the pickle
+LARGE = 1 << 17  # bytes of an object of `bytes` from which it goes beside the pickle
 SEVERAL = 64  # items of a tuple that are looked at
 DEEP = 3  # a task is (function, (argument, ...))
 
