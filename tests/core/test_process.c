@@ -401,9 +401,7 @@ static int start_program_and_tell(struct worker *worker)
     memset(&process, 0, sizeof process);
     process.argv = argv;
     process.flags = MH_PROCESS_DIE_WITH_PARENT;
-    if (mh_process_start(&process) != 0) {
-        return 1;
-    }
+    CHECK_EQ(mh_process_start(&process), 0); /* else nobody would tell */
     mh_store_rel(&worker->board->pid, (uint32_t) mh_process_id(&process));
     raise_flag(&worker->board->count);
     return until_go(worker);

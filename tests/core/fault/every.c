@@ -26,7 +26,9 @@
 
 #define NEVER 10000000 /* no test makes so many calls: nothing is refused */
 #define CLEAN_RUNS 3
-#define TRIES 3 /* what is left behind is left behind each time */
+/* What is left behind is left behind each time, and so with what hangs: ASan's allocator knows nothing of fork(), and a
+ * child that is forked beside a thread that allocates may wait in there for ever. */
+#define TRIES 3
 
 enum verdict { OVERCOME, CAME_BACK, FOLLOWED, LEFT, BAD, DONE, VERDICTS };
 static const char *const words[VERDICTS] = {"overcome",    "came back", "followed",
@@ -138,16 +140,20 @@ static enum verdict judge_one(const struct t_case *test, long n, const struct in
 static void show_errors(void)
 {
     char text[4096];
-    ssize_t size = pread(errors, text, sizeof text, 0);
-    (void) fwrite(text, 1, size > 0 ? (size_t) size : 0, stdout);
+    off_t at = 0;
+    for (ssize_t size; (size = pread(errors, text, sizeof text, at)) > 0; at += size) {
+        (void) fwrite(text, 1, (size_t) size, stdout);
+    }
 }
 
 static enum verdict judge(const struct t_case *test, long n, const struct inventory *clean, double limit,
                           char *why, size_t size)
 {
     enum verdict verdict = LEFT;
-    for (int tries = 0; verdict == LEFT && tries < TRIES; tries++) {
+    int hangs = 1;
+    for (int tries = 0; (verdict == LEFT || hangs) && tries < TRIES; tries++) {
         verdict = judge_one(test, n, clean, limit, why, size);
+        hangs = verdict == BAD && strncmp(why, "not done after", 14) == 0;
     }
     const char *call = inject_fired();
     if (verdict == BAD || verdict == LEFT || (getenv("T_VERBOSE") != NULL && verdict != DONE)) {
