@@ -197,8 +197,8 @@ TEST(past_the_file_size_limit_is_an_error_not_a_signal)
 
 TEST(names_of_segments)
 {
-    char name[64], long_name[300];
-    (void) snprintf(name, sizeof name, "/manyhands-test-%d", (int) getpid());
+    char name[80], long_name[300];
+    (void) snprintf(name, sizeof name, "/%s", t_shm_name());
     int fd = mh_os_shm_create(name, 4096);
     CHECK(fd >= 0);
     CHECK_EQ(mh_os_shm_create(name, 4096), -EEXIST);
