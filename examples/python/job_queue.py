@@ -96,9 +96,8 @@ def supervise(place, count):
         dead += [worker.pid for worker in ended if worker.exitcode != 0]
         for pid in dead:  # of all: a server may carry out what a dead client had asked for last
             jobs.execute(BACK, TRIES, TRIES, pid)
-        if jobs.execute(
-            WAITING
-        ).fetchone():  # a worker ends once it sees no job; this one came, or came back, later
+        # A worker ends once it sees no job; this one came, or came back, later.
+        if jobs.execute(WAITING).fetchone():
             workers += [start(place) for _ in range(count - len(workers))]
     print(f"no job waits; {len(dead)} workers died")
 

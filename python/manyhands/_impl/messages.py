@@ -19,12 +19,12 @@ from manyhands._impl.by_value import HINT, ByValuePickler, main_is_found
 
 _ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 
-__all__ = ["dumps", "keep_aside", "loads"]
+__all__ = ["LARGE", "dumps", "keep_aside", "loads"]
 
 OUT_OF_BAND = 2048  # bytes below which a buffer stays inside the pickle: a block has a price, too
 
 
-LARGE = 1 << 17  # bytes of an object of `bytes` from which it goes beside the pickle
+LARGE = 1 << 17  # bytes, or characters, from which something goes beside its pickle or message
 SEVERAL = 64  # items of a tuple that are looked at
 DEEP = 3  # a task is (function, (argument, ...))
 

@@ -33,7 +33,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manyhands._facade import stdlib_of
-from manyhands._impl.messages import dumps, loads
+from manyhands._impl.messages import LARGE, dumps, loads
 from manyhands.multiprocessing._last_words import Paper, listen
 
 __all__ = [
@@ -56,7 +56,6 @@ VALUE, LIST, PICKLED, RAISED, TOLD, UNSENT, UNSET, BYTES = range(8)
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 SIZED = frozenset((str, bytes))
 SEVERAL = 32  # values of a list that travel as they are
-LARGE = 1 << 16  # characters or bytes from which something goes beside its message
 LOOK_FOR_PARENT = 2.0  # seconds between two looks whether the parent still lives
 
 

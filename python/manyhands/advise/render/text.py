@@ -10,7 +10,7 @@ from manyhands.advise import stats
 from manyhands.advise.model import Report, Row
 from manyhands.advise.stats import median
 from manyhands.advise.units import bytes_text, percent_text, seconds_text, times_text
-from manyhands.advise.verdict import others_load
+from manyhands.advise.verdict import BUSY_ABOVE, others_load
 
 NARROWEST, WIDEST = 78, 120
 BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -124,7 +124,7 @@ def advice_line(reports: Sequence[Report]) -> str:
                 many = (verdict.workers or 0) > report.machine.cores
                 threads = "threads, many" if name == "fetch" and many else "threads"
                 chosen = threads if verdict.choice == "threads" else words.get(verdict.choice, "unclear here")
-                if name in ("index", "pack") and others_load(report) > report.machine.cores / 2:
+                if name in ("index", "pack") and others_load(report) > BUSY_ABOVE * report.machine.cores:
                     chosen += " (busy machine: repeat it)"
                 parts.append(f"{kind}: {chosen}")
     return " | ".join(parts)
