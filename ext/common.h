@@ -318,6 +318,8 @@ void ext_shielded_leave(void);
 
 /* _core._current_frames(): {ident: innermost frame} for the threads of this interpreter; frames.c. */
 PyObject *ext_current_frames(PyObject *module, PyObject *unused);
+/* _core._raise_in(ident, type): the exception, in the thread, where its next bytecodes begin; false: there is no such thread. */
+PyObject *ext_raise_in(PyObject *module, PyObject *args);
 
 /* ---- the end of the interpreter ------------------------------------------------------------------------------ */
 

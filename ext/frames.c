@@ -1,4 +1,4 @@
-/* What every thread of this interpreter is doing.
+/* What every thread of this interpreter is doing, and an exception for one of them.
  *
  * sys._current_frames() tells of the threads of all interpreters of the process. From 3.12 on those may have a GIL of their
  * own: to make a frame object of theirs, under our GIL and with our allocator, corrupts both. Hence a walk of our own. Without
@@ -47,3 +47,14 @@ PyObject *ext_current_frames(PyObject *module, PyObject *unused)
     return frames;
 }
 #endif
+
+PyObject *ext_raise_in(PyObject *module, PyObject *args)
+{
+    (void) module;
+    unsigned long ident;
+    PyObject *type;
+    if (!PyArg_ParseTuple(args, "kO:_raise_in", &ident, &type)) {
+        return NULL;
+    }
+    return PyBool_FromLong(PyThreadState_SetAsyncExc(ident, type) > 0);
+}

@@ -97,6 +97,13 @@ static inline ext_holder *ext_holder_self(void)
     return ext_holder_begin();
 }
 
+/* PyThread_get_thread_ident(), without a call where the thread has a holder. */
+static inline unsigned long ext_ident(void)
+{
+    ext_holder *me = ext_mine;
+    return me != NULL ? me->ident : PyThread_get_thread_ident();
+}
+
 /* The calling thread has acquired `what`. / It is not held any more; by any thread, and nothing where it was not. The second
  * comes before the release in the core: then no other thread can have entered itself in between. */
 static inline void ext_held_take(ext_held *held, PyObject *what)

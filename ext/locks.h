@@ -64,7 +64,7 @@ PyObject *ext_rlock_release(PyObject *op, PyObject *unused);
 
 static inline bool ext_rlock_owned(const ext_rlock *self)
 {
-    return atomic_load_explicit(&self->owner, memory_order_relaxed) == PyThread_get_thread_ident();
+    return atomic_load_explicit(&self->owner, memory_order_relaxed) == ext_ident();
 }
 
 /* The waiter of every wait for a private mh_lock: by it the list of waits knows a lock (blocked.h). */

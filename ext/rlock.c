@@ -95,7 +95,7 @@ PyObject *ext_rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t narg
     if ((nargs != 0 || kwnames != NULL) && ext_lock_args(op, args, nargs, kwnames, &until) < 0) {
         return NULL;
     }
-    unsigned long me = PyThread_get_thread_ident();
+    unsigned long me = ext_ident();
     if (atomic_load_explicit(&self->owner, memory_order_relaxed) == me) {
         return enter_again(self) < 0 ? NULL : Py_NewRef(Py_True);
     }
@@ -150,7 +150,7 @@ unsigned long ext_rlock_leave(ext_rlock *self, ext_word **due)
 int ext_rlock_return(PyObject *self, ext_rlock *lock, unsigned long depth)
 {
     int rc = ext_take_lock(self, &lock->lock);
-    own(lock, PyThread_get_thread_ident(), depth);
+    own(lock, ext_ident(), depth);
     ext_held_take(&lock->held, (PyObject *) lock);
     return rc;
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import pickle
 import sys
 import threading
@@ -74,9 +73,7 @@ class Worker:
             with self.lock:
                 self.ended = True
                 if self.busy:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(self.thread), ctypes.py_object(ThreadExit)
-                    )
+                    core._raise_in(self.thread, ThreadExit)
 
     def step(self) -> None:
         """Take a task, run it, put the result."""

@@ -513,12 +513,14 @@ def atomics() -> None:
 @row("_waits")
 @row("_held")
 @row("_current_frames")
+@row("_raise_in")
 @row("arena_usage")
 @row("arena_sweep")
 @row("arena_fd")
 def functions() -> None:
     core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
     core._current_frames()
+    assert not core._raise_in(0, ValueError)
     assert core.arena_usage() and core.arena_sweep() == 0 and core.arena_fd() >= 0
 
 
