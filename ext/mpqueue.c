@@ -217,6 +217,17 @@ static PyObject *queue_get(queue_object *self, PyObject *const *args, Py_ssize_t
     return get_one(self, until);
 }
 
+/* The exception of a message that cannot be unpacked, with the others of its batch, which are out of the queue, in
+ * `received`. */
+static void raise_with(PyObject *kept[3], PyObject *received)
+{
+    PyErr_NormalizeException(&kept[0], &kept[1], &kept[2]);
+    if (PyObject_SetAttrString(kept[1], "received", received) < 0) {
+        PyErr_WriteUnraisable(received);
+    }
+    PyErr_Restore(kept[0], kept[1], kept[2]);
+}
+
 /* The objects of a batch, each {size, tag, bytes, padding}. Every message is unpacked, so that none keeps its blocks; the
  * first exception is raised after the last. */
 static PyObject *unpack_batch(ext_state *state, const queue_shared *shared, const mh_message *batch,
@@ -244,8 +255,8 @@ static PyObject *unpack_batch(ext_state *state, const queue_shared *shared, cons
         at += 8 + ((size_t) size + 7) / 8 * 8;
     }
     if (kept[0] != NULL) {
+        raise_with(kept, list);
         Py_CLEAR(list);
-        PyErr_Restore(kept[0], kept[1], kept[2]);
     }
     return list;
 }
@@ -625,7 +636,8 @@ static PyMethodDef queue_methods[] = {
     EXT_METHOD("get_many", queue_get_many, EXT_FASTCALL,
                "get_many($self, /, most, block=True, timeout=None, *, cancel=None)\n--\n\n"
                "Wait for one object, then take what is there, at most `most`. A list. queue.Empty where "
-               "there is none."),
+               "there is none. Where one of them cannot be unpickled its exception is raised once, and "
+               "has the others in its attribute `received`."),
     EXT_METHOD("qsize", queue_qsize, METH_NOARGS,
                "qsize($self, /)\n--\n\nHow many objects are in it; exact."),
     EXT_METHOD("empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nIs there none?"),

@@ -104,6 +104,24 @@ def test_many_at_once(fork):
         queue.get_many(0)
 
 
+class Cracked:
+    """Cannot be unpickled."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the second is told of
+def test_many_at_once_of_which_two_cannot_be_unpickled(fork):
+    """They are told of, and the others are not lost."""
+    queue = fork.Queue()
+    queue.put_many([1, Cracked(), {"a": 2}, Cracked(), b"x" * 200_000])
+    with pytest.raises(ValueError, match="no number") as caught:
+        queue.get_many(10, timeout=10)
+    assert caught.value.received == [1, {"a": 2}, b"x" * 200_000]
+    assert queue.empty()
+
+
 def test_put_many_says_how_many_went_in(fork):
     queue = fork.Queue(10)
     assert queue.put_many(range(30), timeout=0.01) == 10
