@@ -1,14 +1,15 @@
 /* The one place where the extension waits.
  *
- * A waiter runs detached from the interpreter. In the thread that runs Python's signal handlers it comes up every 50 ms
- * to look for signals, since a signal that another thread took does not interrupt this one's futex; other threads sleep
- * to their deadline. In a thread that blocks while the interpreter is being finalised, attaching never returns (3.14 and
+ * A waiter runs detached from the interpreter. In the thread that runs Python's signal handlers it comes up now and then to
+ * look for signals, since a signal that another thread took does not interrupt this one's futex: after 50 ms, then twice as
+ * long each time, up to 0.4 s. Other threads sleep to their deadline. In a thread that blocks while the interpreter is being finalised, attaching never returns (3.14 and
  * newer) or ends the thread: nothing after it may be needed for correctness of shared state.
  */
 #include "control.h"
 #include "locks.h"
 
 #define SLICE_NS 50000000
+#define SLICE_MOST_NS 400000000
 
 void ext_attach(ext_waiting *waiting)
 {
@@ -69,6 +70,7 @@ static int on_interrupt(void *arg)
     }
     waiting->raised = rc < 0;
     ext_detach(waiting);
+    waiting->slice = waiting->slice * 2 > SLICE_MOST_NS ? SLICE_MOST_NS : waiting->slice * 2;
     listen(waiting);
     return rc < 0 ? -EINTR : 0;
 }

@@ -46,6 +46,7 @@ struct sleep {
     int section;
     const int64_t *slices; /* NULL: sleeps to its deadline */
     int64_t slice;
+    int64_t slice_end; /* 0: it has not begun */
     int polls;
     int64_t start; /* of the last sleep, where someone wants to know */
 };
@@ -65,9 +66,13 @@ static int64_t first_slice(const struct sleep *s)
     return tls->slice_word == s->word && tls->slice_expected == s->expected ? tls->slice : s->slices[0];
 }
 
-static void remember_slice(const struct sleep *s, enum outcome outcome)
+static void remember_slice(struct sleep *s, enum outcome outcome)
 {
     struct mh__tls *tls = s->tls;
+    if (outcome == POLLED) {
+        return; /* in the middle of a slice, which goes on */
+    }
+    s->slice_end = 0;
     if (outcome != SLICED) {
         tls->slice_word = NULL;
         return;
@@ -97,8 +102,11 @@ static int64_t plan(struct sleep *s, enum outcome *at_end)
     }
     s->start = mh_os_now();
     if (s->slices != NULL) {
-        s->slice = first_slice(s);
-        sooner(s->start + s->slice, SLICED, &until, at_end);
+        if (s->slice_end == 0) {
+            s->slice = first_slice(s);
+            s->slice_end = s->start + s->slice;
+        }
+        sooner(s->slice_end, SLICED, &until, at_end);
     }
     if (s->polls) {
         sooner(s->start + POLL_NS, POLLED, &until, at_end);

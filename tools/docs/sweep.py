@@ -43,7 +43,9 @@ def size_words(size: float) -> str:
 
 
 def words(amount: float, unit: str) -> str:
-    """An amount of ns or bytes."""
+    """An amount of ns or bytes; what was not to be measured is none."""
+    if amount <= 1:
+        return "none"
     steps = (
         (("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1))
         if unit == "B"
