@@ -20,7 +20,8 @@ static atomic_flag all_guard =
 
 static void thread_ends(void *holder)
 {
-    ext_mine = NULL; /* the next may be another thread's; what other destructors of this one acquire gets a holder anew */
+    ext_mine =
+        NULL; /* the next may be another thread's; what other destructors of this one acquire gets a holder anew */
     for (ext_holder *at = holder; at != NULL; at = at->also) {
         atomic_store_explicit(&at->ended, true, memory_order_release); /* pairs with usable() */
     }

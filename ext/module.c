@@ -102,7 +102,8 @@ static PyMethodDef module_methods[] = {
                "Return {ident: frame} for each thread of this interpreter that runs Python code."),
     EXT_METHOD("_raise_in", ext_raise_in, METH_VARARGS,
                "_raise_in($module, ident, type, /)\n--\n\n"
-               "Raise an exception of the type in a thread of this interpreter, at its next bytecode; False: no such thread."),
+               "Raise an exception of the type in a thread of this interpreter, at its next bytecode; False: "
+               "no such thread."),
     EXT_METHOD("_unlink", ext_unlink, METH_O,
                "_unlink($module, name, /)\n--\n\nTake the name of a segment of shared memory away."),
     EXT_METHOD("_held", ext_held_list, METH_NOARGS,
