@@ -54,6 +54,10 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
+    "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs of "
+    "one run are 11 to 22x apart",
+    "pool/start-executor": "two threads more and the start of each process: as many system calls as the peer (strace, "
+    "397 lines to 425), and 12 ms to 8 in a process that has nothing else; the rest is the fork of a larger process",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
     "pool/create-fork": _POOL_START,
     "pool/create-forkserver": _POOL_START,
