@@ -26,7 +26,6 @@ once and calls it; what the engine sets later is dropped.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -130,6 +129,8 @@ class View:
 
 
 async def _result_of(future: Any) -> Any:
+    import asyncio  # slow to import, and a coroutine that runs has it already
+
     try:
         return await asyncio.wrap_future(future)
     except asyncio.CancelledError:
@@ -244,5 +245,7 @@ class Verbs:
     async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
         """As leaving `with`, but the event loop runs on meanwhile. After an exception what has not begun is
         cancelled."""
+        import asyncio
+
         self._close(kind is not None)
         await asyncio.to_thread(self._join, None)

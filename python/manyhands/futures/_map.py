@@ -6,17 +6,19 @@ hands out their futures; `Results` makes of that an iterator and an asynchronous
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import itertools
 import time
 import types
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from manyhands._facade import stdlib_of
 from manyhands._troubles import coded
 from manyhands.futures._progress import Bar, bar, total_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Results", "start_map"]
 
@@ -216,6 +218,8 @@ class Results:
         return self._iterate_async()
 
     async def _iterate_async(self) -> AsyncIterator[Any]:
+        import asyncio  # slow to import, and a coroutine that runs has it already
+
         flow = self._flow
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -237,6 +241,8 @@ class Results:
             self._finish()
 
     async def _take_next_async(self, done: asyncio.Event) -> Any:
+        import asyncio
+
         while self._done.empty():
             done.clear()
             if self._done.empty():
