@@ -2,8 +2,8 @@
 
 _NOT_YET_DICT = "SharedDict is not built yet"
 _POOL_START = (
-    "each worker imports us on top of what the peer imports (30 modules, 25 ms of a spawned one's start; ctypes for the table "
-    "of claims among them), and a fork copies a larger process: 13 MB of its own to 8"
+    "each worker imports us on top of what the peer imports (30 modules, 25 ms of a spawned one's start; ctypes for "
+    "the table of claims among them), and a fork copies a larger process: 13 MB of its own to 8"
 )
 _VALUE = (
     "the read itself, without taking the lock, is a third of it; the look-up, the call and the int are Python's. The "
@@ -59,8 +59,8 @@ REASONS: dict[str, str] = {
     "shared/dict-set": _NOT_YET_DICT,
     "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs of "
     "one run are 11 to 22x apart",
-    "pool/start-executor": "as many system calls as the peer (strace, 397 lines to 425), but a larger process to fork: "
-    "13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.8 to 0.9x on cores that do nothing else",
+    "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
+    "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.8 to 0.9x on cores that do nothing else",
     "pool/start-pool": "0.99 to 1.07x from run to run",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
     "pool/create-fork": _POOL_START,
