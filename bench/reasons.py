@@ -57,8 +57,8 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
-    "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs of "
-    "one run are 11 to 22x apart",
+    "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs "
+    "of one run are 11 to 22x apart",
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
     "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.8 to 0.9x on cores that do nothing else",
     "pool/start-pool": "0.99 to 1.07x from run to run",
