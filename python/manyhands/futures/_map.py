@@ -10,6 +10,7 @@ import collections
 import itertools
 import time
 import types
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -126,7 +127,9 @@ class Results:
         except BaseException:
             self._finish()
             raise
-        self._values = cast("types.GeneratorType[Any, None, None]", self._iterate())
+        # The generator has no reference to this: who forgets the results ends it, and need not wait for the collector.
+        values = self._iterate(weakref.proxy(self), flow, shown, ordered)
+        self._values = cast("types.GeneratorType[Any, None, None]", values)
 
     def _fill(self) -> None:
         for future in self._flow.fill():
@@ -152,7 +155,7 @@ class Results:
     # ---- iteration
 
     def __iter__(self) -> Iterator[Any]:
-        return self._values
+        return self
 
     def __next__(self) -> Any:
         return next(self._values)
@@ -163,24 +166,22 @@ class Results:
         self._finish()
 
     def __del__(self) -> None:
-        flow = getattr(self, "_flow", None)
-        if flow is not None and getattr(self, "_values", None) is not None and not self._values.gi_running:
-            flow = None
-            if self._values.gi_frame is not None and self._values.gi_frame.f_lasti <= 0:
-                self._finish()  # never iterated: its `finally` will not run
+        values = getattr(self, "_values", None)
+        if values is not None and not values.gi_running:
+            self.close()
 
-    def _iterate(self) -> Iterator[Any]:
-        flow, shown, ordered = self._flow, self._bar, self._ordered
-        take = self._take_next
+    @staticmethod
+    def _iterate(own: Any, flow: _Flow, shown: Bar, ordered: bool) -> Iterator[Any]:
+        """`own` is these results, by a weak reference."""
         try:
             while flow.futures:
-                future = flow.futures.popleft() if ordered else take()
+                future = flow.futures.popleft() if ordered else own._take_next()
                 try:
-                    value = future.result(self._left())
+                    value = future.result(own._left())
                 finally:
                     future.cancel()
                     del future
-                self._fill()
+                own._fill()
                 results = flow.opened(value)
                 del value
                 shown.advance(len(results))
@@ -188,7 +189,8 @@ class Results:
                 while results:
                     yield results.pop()
         finally:
-            self._finish()
+            flow.cancel()
+            shown.close()
 
     def _take_next(self) -> Any:
         """The next future that is done, of those in any order."""

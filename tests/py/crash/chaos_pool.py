@@ -8,6 +8,7 @@ result, no error came without a kill, and no process or descriptor is left.
 
 import argparse
 import collections
+import gc
 import os
 import random
 import resource
@@ -141,6 +142,7 @@ def run(options):
     ran = memoryview(table).cast("B").tobytes()
     counts["twice"] = options.tasks - ran.count(0) - ran.count(1)
     counts["right but never ran"] = max(0, counts["right"] - (options.tasks - ran.count(0)))
+    gc.collect()  # an error and its traceback refer to each other, and to the process of which they tell
     left = len(os.listdir("/proc/self/fd")) - fds
     print(
         f"{options.engine}: {options.tasks} tasks, {killer.killed} kills, {time.monotonic() - began:.0f} s: "

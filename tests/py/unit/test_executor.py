@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import itertools
 import os
 import subprocess
@@ -20,6 +21,7 @@ if not manyhands.compiled():
 from manyhands import Executor, WorkerDiedError
 from manyhands import multiprocessing as mp
 from manyhands.futures import _alarms
+from manyhands.futures._map import Results
 
 _alarms.IDLE_SECONDS = 0.1  # each test shall leave no thread behind
 
@@ -442,6 +444,18 @@ def test_terminate_and_kill_workers(tmp_path):
         assert isinstance(running.exception(LONG), concurrent.futures.process.BrokenProcessPool)
         assert all(f.cancelled() or f.exception(LONG) is not None for f in waiting)
         executor.shutdown(timeout=LONG)
+
+
+def test_a_loop_that_is_left_by_an_exception_cancels_the_rest_at_once(executor):
+    """Without the collector, and while the exception is still on its way."""
+    gc.disable()
+    try:
+        with pytest.raises(KeyError) as caught:
+            for number in executor.map(tasks.nap, [0.01] * 10**6, buffersize=4):
+                raise KeyError(number)
+        assert not [one for one in gc.get_objects() if isinstance(one, Results)], caught
+    finally:
+        gc.enable()
 
 
 def test_asyncio_is_not_imported_before_it_is_used():
