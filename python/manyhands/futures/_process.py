@@ -417,11 +417,11 @@ class ProcessPoolExecutor(OverEngine, _std.ProcessPoolExecutor):  # type: ignore
 
     def terminate_workers(self) -> None:
         """End the workers by SIGTERM and close: what waits is cancelled, what runs fails."""
-        self._force_shutdown("terminate")
+        self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
         """End the workers by SIGKILL and close: what waits is cancelled, what runs fails."""
-        self._force_shutdown("kill")
+        self._force_shutdown(operation="kill")
 
     def _force_shutdown(self, operation: str) -> None:
         if operation not in ("terminate", "kill"):

@@ -16,6 +16,7 @@ from manyhands.futures._errors import WorkerDiedError
 from manyhands.futures._executor import WorkerFigures
 from manyhands.multiprocessing import _crew, sharedctypes
 
+_std: Any = stdlib_of("concurrent.futures.process")
 _threading: Any = stdlib_of("threading")
 
 __all__ = ["Crew", "death"]
@@ -26,9 +27,14 @@ PAUSE_SECONDS = 1.0  # a worker to be ended is stopped first, to see what it has
 
 
 def death(process: Any, paper: worker.Paper | None) -> WorkerDiedError:
-    """The exception for a task whose worker died; `_engine` adds what the task was."""
+    """The exception for a task whose worker died; `_engine` adds what the task was.
+
+    Its cause is the one that programs written for the standard library's executor look at from 3.15 on.
+    """
     code = process.exitcode
     error = WorkerDiedError(f"the worker process {process.pid} died while it ran ")
+    said = f"Process {process.pid} terminated abruptly with exit code {code}"
+    error.__cause__ = _std._RemoteTraceback(f'\n"""\n{said}\n"""')
     error.pid, error.exitcode, error.cause = process.pid, code, _crew.cause_of(process)
     with contextlib.suppress(OSError, AttributeError):
         error.last_words = paper.read()  # type: ignore[union-attr]

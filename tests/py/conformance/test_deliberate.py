@@ -181,6 +181,33 @@ def test_a_killed_worker_costs_its_task_alone():
     assert output("strict", code) == ["BrokenProcessPool", "refused"]
 
 
+def test_a_dropped_executor_runs_what_was_submitted(tmp_path):
+    script = tmp_path / "dropped.py"
+    script.write_text("""if True:
+        import gc
+        import manyhands.multiprocessing as mp
+        from manyhands import futures
+
+        def after(gate, value):
+            gate.wait(60)
+            return value
+
+        if __name__ == "__main__":
+            with mp.get_context("spawn").Manager() as manager:
+                gate = manager.Event()
+                context = mp.get_context("spawn")
+                executor = futures.ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
+                tasks = [executor.submit(after, gate, i) for i in range(3)]
+                executor.shutdown(wait=False)
+                del executor
+                gc.collect()
+                gate.set()
+                print(*(task.result(60) for task in tasks))
+    """)
+    main = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(script)!r}]).returncode)"
+    assert output("default", main) == ["0", "1", "2"]
+
+
 def test_what_a_worker_cannot_unpickle_fails_its_task_alone():
     code = EXECUTOR + "    say(executor, id, Bad())\n"
     assert output("default", code) == ["ValueError", "3"]

@@ -80,6 +80,8 @@ def test_a_dead_worker_fails_its_task_alone(pool, kill, word):
     errors = {i: task.exception(30) for i, task in enumerate(tasks) if task.exception(30) is not None}
     assert list(errors) == [3] and isinstance(errors[3], WorkerDiedError) and word in str(errors[3])
     assert isinstance(errors[3], concurrent.futures.process.BrokenProcessPool)
+    cause = errors[3].__cause__  # what the stdlib's executor says from 3.15 on
+    assert f"Process {errors[3].pid} terminated abruptly with exit code {errors[3].exitcode}" in cause.tb
     assert pool.submit(helpers.square, 11).result(30) == 121
 
 
