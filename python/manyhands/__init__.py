@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Any
 
 from manyhands._substitute import install, installed, uninstall
 from manyhands.errors import (
@@ -29,7 +28,10 @@ from manyhands.errors import (
     ThreadExit,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from manyhands._impl import CancelToken, checkpoint, shield
     from manyhands._impl.dump import dump
     from manyhands._impl.observe import observe

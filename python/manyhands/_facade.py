@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["alias", "facade", "stdlib_of"]
 
@@ -17,10 +20,18 @@ __all__ = ["alias", "facade", "stdlib_of"]
 class Facade(types.ModuleType):
     """A module in front of another; see the top of this file."""
 
-    _std: types.ModuleType
+    _std: types.ModuleType | str
+
+    def _behind(self) -> types.ModuleType:
+        """The standard library's module, which is imported now where only its name was given."""
+        std = self.__dict__["_std"]
+        if isinstance(std, str):
+            std = self.__dict__["_std"] = stdlib_of(std)
+        assert isinstance(std, types.ModuleType)
+        return std
 
     def __getattr__(self, name: str) -> Any:
-        std = self.__dict__["_std"]
+        std = self._behind()
         try:
             value = getattr(std, name)
         except AttributeError:
@@ -42,23 +53,25 @@ class Facade(types.ModuleType):
         if own or f"{self.__name__}.{name}" in sys.modules:
             super().__setattr__(name, value)
         else:
-            setattr(self.__dict__["_std"], name, value)
+            setattr(self._behind(), name, value)
 
     def __delattr__(self, name: str) -> None:
         if name in self.__dict__:
             super().__delattr__(name)
         else:
-            delattr(self.__dict__["_std"], name)
+            delattr(self._behind(), name)
 
     def __dir__(self) -> list[str]:
-        return sorted(set(self.__dict__) | set(dir(self.__dict__["_std"])))
+        return sorted(set(self.__dict__) | set(dir(self._behind())))
 
 
-def facade(name: str, std: types.ModuleType, extra: tuple[str, ...] = ()) -> None:
-    """Make the module `name`, which is being imported, a facade before `std`; `extra`: public names of its own."""
+def facade(name: str, std: types.ModuleType | str, extra: tuple[str, ...] = ()) -> None:
+    """Make the module `name`, which is being imported, a facade before `std`; `extra`: public names of its own.
+
+    Of a module that takes long to import and is seldom asked, the name: it is imported when it is asked."""
     module = sys.modules[name]
     module.__dict__["_std"] = std
-    public = list(getattr(std, "__all__", ()))
+    public = [] if isinstance(std, str) else list(getattr(std, "__all__", ()))
     if public or extra:
         module.__dict__["__all__"] = public + [n for n in extra if n not in public]
     module.__class__ = Facade

@@ -6,9 +6,12 @@ Each also subclasses what existing handlers catch. ``WorkerDiedError`` is in ``m
 from __future__ import annotations
 
 import errno
-from typing import Any
 
 from manyhands._troubles import Code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "Cancelled",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typing
-
 from manyhands import _impl
 from manyhands._facade import facade, stdlib_of
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from queue import *  # noqa: F403
 
 _extra: tuple[str, ...] = ()

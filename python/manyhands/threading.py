@@ -5,12 +5,11 @@ The synchronisation types are C; a ``Thread`` can be paused, resumed and termina
 
 from __future__ import annotations
 
-import typing
-
 from manyhands import _impl
 from manyhands._facade import facade, stdlib_of
 
-if typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from threading import *  # noqa: F403
 
 _extra: tuple[str, ...] = ()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what the errors mean into docs/guide/troubleshooting.md, from python/manyhands/_troubles.py."""
+"""Write what the errors mean into docs/guide/troubleshooting.md, from python/manyhands/_trouble_table.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ PAGE = ROOT / "docs" / "guide" / "troubleshooting.md"
 
 
 def table() -> str:
-    spec = importlib.util.spec_from_file_location("_troubles", ROOT / "python/manyhands/_troubles.py")
+    spec = importlib.util.spec_from_file_location(
+        "_trouble_table", ROOT / "python/manyhands/_trouble_table.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["CancelToken", "available", "checkpoint", "core", "set_module", "shield", "strict"]
 

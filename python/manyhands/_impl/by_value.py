@@ -12,11 +12,14 @@ import pickle
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import homes, strict
 from manyhands._troubles import coded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ByValuePickler", "main_is_found", "needs_value", "without_false_main"]
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
 from manyhands._impl.dump import Wait, current_frames, describe, stack_of
 from manyhands.errors import DeadlockError, DeadlockWarning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["bind", "report", "text_of"]
 

@@ -6,24 +6,30 @@ import sys
 import traceback
 from collections.abc import Iterable
 from types import FrameType
-from typing import Any, NamedTuple, TextIO
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 __all__ = ["Wait", "current_frames", "describe", "dump", "held", "report", "stack_of", "waits"]
 
 std: Any = stdlib_of("threading")
 
 
-class Wait(NamedTuple):
-    """One thread's wait in a call of manyhands."""
+class Wait:
+    """One thread's wait in a call of manyhands.
 
-    ident: int  # of the thread
-    key: int  # the thread in the words of locks
-    what: Any  # the lock, queue, event...
-    seconds: float  # how long it has lasted
-    owner: int  # key of the thread that holds `what`; 0: nobody does, or it is no lock
+    `ident` is the thread's, `key` the same in the words of locks, `what` the lock, queue or event, `seconds` how long
+    it has lasted, `owner` the key of the thread that holds `what`; 0: nobody does, or it is no lock.
+    """
+
+    __slots__ = ("ident", "key", "owner", "seconds", "what")
+
+    def __init__(self, ident: int, key: int, what: Any, seconds: float, owner: int) -> None:
+        self.ident, self.key, self.what, self.seconds, self.owner = ident, key, what, seconds, owner
 
 
 def current_frames() -> dict[int, FrameType]:

@@ -13,7 +13,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Refused", "answer", "ask", "listen"]
 

@@ -11,11 +11,14 @@ import functools
 import io
 import operator
 import pickle
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, strict
 from manyhands._impl.by_value import HINT, ByValuePickler, main_is_found
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ForkingPickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module, strict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"]
 

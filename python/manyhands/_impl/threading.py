@@ -12,7 +12,6 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core, deadlock, set_module, strict
@@ -57,8 +56,10 @@ _MAIN = "cannot {verb} the main thread: it takes the signals and ends the progra
 _ANYWHERE = sys.version_info >= (3, 12)  # sys.monitoring
 _PATIENCE = 0.1
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from threading import Thread as _StdThread
+    from typing import Any
 else:
     _StdThread = std.Thread
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from manyhands._troubles import TROUBLES, found_in
+    from manyhands._trouble_table import TROUBLES, found_in
 
     if not options.words and sys.stdin.isatty():
         width = max(len(one.code) for one in TROUBLES)

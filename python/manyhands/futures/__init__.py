@@ -1,6 +1,6 @@
 """Drop-in for the standard library's ``concurrent.futures``, and the executor above its kinds."""
 
-from typing import Any
+from __future__ import annotations
 
 from manyhands._facade import facade, stdlib_of
 
@@ -8,6 +8,10 @@ _std = stdlib_of("concurrent.futures")
 
 from manyhands._impl import available, strict  # noqa: E402
 from manyhands.futures._errors import WorkerDiedError as WorkerDiedError  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ThreadPoolExecutor: Any
 if available:

@@ -11,10 +11,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.threading import Condition, Thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Alarm", "alarm"]
 

@@ -10,7 +10,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.threading import Event
@@ -18,6 +17,10 @@ from manyhands._troubles import coded
 from manyhands.futures._alarms import alarm
 from manyhands.futures._executor import Verbs, WorkerFigures
 from manyhands.futures._future import Future
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _base: Any = stdlib_of("concurrent.futures._base")
 _threading: Any = stdlib_of("threading")
@@ -297,20 +300,27 @@ def _closer(engine: Engine) -> Callable[[Any], None]:
 
 _executors: weakref.WeakSet[OverEngine] = weakref.WeakSet()
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_registered = False
+_registered = _ended = False
 
 
 def register(engine: Engine) -> None:
-    """This engine has workers: at the interpreter's end they finish what was submitted."""
-    global _registered
-    _engines.add(engine)
+    """This engine is to have workers: at the interpreter's end they finish what was submitted. RuntimeError then."""
+    global _registered, _ended
     if not _registered:
+        try:
+            _threading._register_atexit(_at_exit)
+        except RuntimeError:
+            _ended = True
         _registered = True
-        _threading._register_atexit(_at_exit)
+    if _ended:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+    _engines.add(engine)
 
 
 def _at_exit() -> None:
     """What was submitted is finished first, as with the standard library's executors; but not after Ctrl-C."""
+    global _ended
+    _ended = True
     engines = [engine for engine in _engines if not engine.stale]
     last = getattr(sys, "last_type", None)
     interrupted = isinstance(last, type) and issubclass(last, KeyboardInterrupt)

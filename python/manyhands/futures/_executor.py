@@ -26,38 +26,51 @@ once and calls it; what the engine sets later is dropped.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
 
 from manyhands._troubles import coded
 from manyhands.futures._map import Results, start_map
 from manyhands.futures._options import PLAIN, Options
+from manyhands.futures._record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from typing import Any
 
 __all__ = ["Statistics", "Verbs", "View", "WorkerFigures"]
 
 
-@dataclasses.dataclass(slots=True)
-class WorkerFigures:
-    """What one worker did. All times in seconds."""
+class WorkerFigures(Record):
+    """What one worker did. All times in seconds.
 
-    name: str
-    alive: bool = True
-    tasks: int = 0
-    start: float = 0.0  # from the request for it until it could take a task, the initializer included
-    wait: float = 0.0  # for tasks
-    work: float = 0.0  # in tasks
-    transfer: float = 0.0  # arguments and results between processes or interpreters
+    `start`: from the request for it until it could take a task, the initializer included; `wait`: for tasks; `work`: in
+    tasks; `transfer`: arguments and results between processes or interpreters.
+    """
+
+    __slots__ = ("name", "alive", "tasks", "start", "wait", "work", "transfer")  # noqa: RUF023  # as they are shown
+
+    def __init__(
+        self,
+        name: str,
+        alive: bool = True,
+        tasks: int = 0,
+        start: float = 0.0,
+        wait: float = 0.0,
+        work: float = 0.0,
+        transfer: float = 0.0,
+    ) -> None:
+        self.name, self.alive, self.tasks = name, alive, tasks
+        self.start, self.wait, self.work, self.transfer = start, wait, work, transfer
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Record):
     """`executor.statistics()`: figures per worker, and their sums."""
 
-    workers: list[WorkerFigures]
+    __slots__ = ("workers",)
+
+    def __init__(self, workers: list[WorkerFigures]) -> None:
+        self.workers = workers
 
     def _sum(self, name: str) -> Any:
         return sum(getattr(worker, name) for worker in self.workers)

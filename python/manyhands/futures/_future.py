@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _base: Any = stdlib_of("concurrent.futures._base")
 

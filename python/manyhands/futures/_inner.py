@@ -10,9 +10,12 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._troubles import coded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["limit_process", "limit_thread"]
 

@@ -17,7 +17,6 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import available
@@ -34,6 +33,10 @@ from manyhands.futures._thread import (
 from manyhands.multiprocessing import _crew, _popen
 from manyhands.multiprocessing._crew_worker import PICKLED, RAISED, TOLD
 from manyhands.multiprocessing.queues import OwnQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _interpreters: Any
 try:

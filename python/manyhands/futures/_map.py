@@ -9,17 +9,17 @@ from __future__ import annotations
 import collections
 import itertools
 import time
-import types
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 
 from manyhands._facade import stdlib_of
 from manyhands._troubles import coded
 from manyhands.futures._progress import Bar, bar, total_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
 
 __all__ = ["Results", "start_map"]
 
@@ -128,8 +128,7 @@ class Results:
             self._finish()
             raise
         # The generator has no reference to this: who forgets the results ends it, and need not wait for the collector.
-        values = self._iterate(weakref.proxy(self), flow, shown, ordered)
-        self._values = cast("types.GeneratorType[Any, None, None]", values)
+        self._values = self._iterate(weakref.proxy(self), flow, shown, ordered)
 
     def _fill(self) -> None:
         for future in self._flow.fill():
@@ -171,7 +170,7 @@ class Results:
             self.close()
 
     @staticmethod
-    def _iterate(own: Any, flow: _Flow, shown: Bar, ordered: bool) -> Iterator[Any]:
+    def _iterate(own: Any, flow: _Flow, shown: Bar, ordered: bool) -> Generator[Any, None, None]:
         """`own` is these results, by a weak reference."""
         try:
             while flow.futures:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._troubles import coded
 from manyhands.futures._errors import WorkerDiedError
+from manyhands.futures._record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["PLAIN", "Options"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Options:
+class Options(Record):
     """How tasks are run. Made by `executor.options(...)`, which checks every value.
 
     `timeout`: seconds that one run of a task may take; then it is ended, and its future raises `TimeoutError`.
@@ -23,50 +25,45 @@ class Options:
     `backoff`: seconds before a run, doubled each time, or a function of the number of the retry (1, 2, ...).
     """
 
-    timeout: float | None = None
-    retries: int = 0
-    retry_on: type[BaseException] | tuple[type[BaseException], ...] = ()
-    backoff: float | Callable[[int], float] = 0.0
+    __slots__ = ("timeout", "retries", "retry_on", "backoff")  # noqa: RUF023  # as they are shown
 
-    def __post_init__(self) -> None:
-        if self.timeout is not None:
-            _seconds("timeout", self.timeout)
-            if self.timeout <= 0:
-                raise coded(
-                    ValueError(
-                        f"timeout must be more than 0 seconds, or None for no limit, not {self.timeout!r}"
-                    ),
-                    "MH-ARGUMENT",
-                )
-        if isinstance(self.retries, bool) or not isinstance(self.retries, int):
-            raise coded(
-                TypeError(f"retries must be an int: how often a task is run again, not {self.retries!r}"),
-                "MH-ARGUMENT",
-            )
-        if self.retries < 0:
-            raise coded(ValueError(f"retries must be 0 or more, not {self.retries}"), "MH-ARGUMENT")
-        object.__setattr__(self, "retry_on", _classes(self.retry_on))
-        if not callable(self.backoff):
-            _seconds("backoff", self.backoff)
-            if self.backoff < 0:
-                raise coded(
-                    ValueError(f"backoff must be 0 seconds or more, not {self.backoff!r}"), "MH-ARGUMENT"
-                )
+    def __init__(
+        self,
+        timeout: float | None = None,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = (),
+        backoff: float | Callable[[int], float] = 0.0,
+    ) -> None:
+        if timeout is not None:
+            _seconds("timeout", timeout)
+            if timeout <= 0:
+                text = f"timeout must be more than 0 seconds, or None for no limit, not {timeout!r}"
+                raise coded(ValueError(text), "MH-ARGUMENT")
+        if isinstance(retries, bool) or not isinstance(retries, int):
+            text = f"retries must be an int: how often a task is run again, not {retries!r}"
+            raise coded(TypeError(text), "MH-ARGUMENT")
+        if retries < 0:
+            raise coded(ValueError(f"retries must be 0 or more, not {retries}"), "MH-ARGUMENT")
+        if not callable(backoff):
+            _seconds("backoff", backoff)
+            if backoff < 0:
+                text = f"backoff must be 0 seconds or more, not {backoff!r}"
+                raise coded(ValueError(text), "MH-ARGUMENT")
+        self.timeout, self.retries, self.backoff = timeout, retries, backoff
+        self.retry_on = _classes(retry_on)
 
     def replaced(self, **changes: Any) -> Options:
         """These options with some changed; TypeError for a name that is not an option."""
-        known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
-            if name not in known:
-                raise coded(
-                    TypeError(f"there is no option {name!r}; the options are {', '.join(known)}"),
-                    "MH-ARGUMENT",
-                )
-        return dataclasses.replace(self, **changes)
+            if name not in self.__slots__:
+                known = ", ".join(self.__slots__)
+                text = f"there is no option {name!r}; the options are {known}"
+                raise coded(TypeError(text), "MH-ARGUMENT")
+        return Options(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
     def again(self, error: BaseException, runs: int) -> bool:
         """Whether a task that has run `runs` times, and failed with `error`, is run once more."""
-        return runs <= self.retries and isinstance(error, (WorkerDiedError, *self.retry_on))  # type: ignore[misc]
+        return runs <= self.retries and isinstance(error, (WorkerDiedError, *self.retry_on))
 
     def delay(self, runs: int) -> float:
         """Seconds to wait before it is run again, after `runs` runs."""

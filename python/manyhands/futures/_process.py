@@ -10,7 +10,6 @@ import collections
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands.futures._alarms import Alarm, alarm
@@ -21,6 +20,10 @@ from manyhands.futures._future import PENDING, Future
 from manyhands.futures._process_crew import Crew
 from manyhands.futures._thread import check_more, check_workers
 from manyhands.multiprocessing import _crew
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _std: Any = stdlib_of("concurrent.futures.process")
 _base: Any = stdlib_of("concurrent.futures._base")
@@ -109,6 +112,7 @@ class ProcessEngine(Engine):
 
     def start(self) -> None:
         """Start the workers and the crew's threads."""
+        register(self)
         self.started = True
         self.crew.wanted = max(self.least, 1)
         try:
@@ -118,7 +122,6 @@ class ProcessEngine(Engine):
             if type(error) is RuntimeError:  # no thread can be started, at the interpreter's end
                 raise _std.BrokenProcessPool(f"the executor could not be started: {error}") from error
             raise
-        register(self)
         if self.held:
             self.crew.hold(True)
         if self.idle_timeout is not None:
@@ -416,11 +419,11 @@ class ProcessPoolExecutor(OverEngine, _std.ProcessPoolExecutor):  # type: ignore
         return self._engine.broken_by is not None and str(self._engine.broken())
 
     def terminate_workers(self) -> None:
-        """End the workers by SIGTERM and close: what waits is cancelled, what runs fails."""
+        """End the workers by SIGTERM and close: what runs or was handed to them fails, what waits is cancelled."""
         self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
-        """End the workers by SIGKILL and close: what waits is cancelled, what runs fails."""
+        """End the workers by SIGKILL and close: what runs or was handed to them fails, what waits is cancelled."""
         self._force_shutdown(operation="kill")
 
     def _force_shutdown(self, operation: str) -> None:

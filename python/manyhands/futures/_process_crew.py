@@ -8,13 +8,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands.futures import _process_worker as worker
 from manyhands.futures._errors import WorkerDiedError
 from manyhands.futures._executor import WorkerFigures
-from manyhands.multiprocessing import _crew, sharedctypes
+from manyhands.multiprocessing import _crew
+from manyhands.multiprocessing._memory import Memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _std: Any = stdlib_of("concurrent.futures.process")
 _threading: Any = stdlib_of("threading")
@@ -63,8 +67,8 @@ class Crew(_crew.Crew):
     def __init__(self, size: int, wanted: int, make: Callable[..., Any], gate: Any, **how: Any) -> None:
         more = how.pop("more")
         super().__init__(size, start=make, died=self._death_of, **how)
-        self.table = sharedctypes.RawArray("Q", worker.words_for(size))
-        self.claims = memoryview(self.table).cast("B").cast("Q")
+        self.table = Memory(8 * worker.words_for(size))
+        self.claims = self.table.words()
         plain = self.setup
         self.setup = worker.Setup(
             plain.tasks,

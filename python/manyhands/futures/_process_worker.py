@@ -13,13 +13,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.messages import dumps, loads
 from manyhands.futures import _inner
 from manyhands.multiprocessing import _crew_worker as base
 from manyhands.multiprocessing import _last_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _base: Any = stdlib_of("concurrent.futures._base")
 _reduction: Any = stdlib_of("multiprocessing.reduction")
@@ -61,7 +64,6 @@ class Setup(base.Setup):
     """What a worker is started with, beyond what the crew's has."""
 
     gate: Any  # an Event: set unless the executor is paused
-    size: int
     max_age: float | None = None
     max_memory: int | None = None
     inner_threads: int

@@ -11,9 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sized
-from typing import Any
 
 from manyhands._troubles import coded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Bar", "bar", "total_of"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, shield
@@ -22,6 +21,10 @@ from manyhands.futures import _inner
 from manyhands.futures._engine import Engine, OverEngine, cores, left_of, register
 from manyhands.futures._executor import WorkerFigures
 from manyhands.futures._future import Future
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _std: Any = stdlib_of("concurrent.futures.thread")
 _base: Any = stdlib_of("concurrent.futures._base")
@@ -195,10 +198,10 @@ class ThreadEngine(Engine):
 
     def _grow(self) -> None:
         while len(self.workers) < self.count and not self.stale:
+            register(self)
             worker = self.worker(self, f"{self.prefix}_{next(self.names)}")
             self.workers[worker] = None
             self.threads.add(worker.thread)
-            register(self)
             try:
                 worker.thread.start()
             except BaseException:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _base: Any = stdlib_of("concurrent.futures._base")
 

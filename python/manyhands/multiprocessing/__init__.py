@@ -5,12 +5,11 @@ What is ours and what still the standard library's: ``python -m manyhands status
 
 from __future__ import annotations
 
-import typing as _typing
-
 from manyhands._facade import facade, stdlib_of
 from manyhands._impl import available as _available
 
-if _typing.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from manyhands.multiprocessing._logging import Forwarding
 
 _std = stdlib_of("multiprocessing")

@@ -4,11 +4,14 @@ libraries take them as `mp_context=`; what they make is ours."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands.multiprocessing._popen import popen
 from manyhands.multiprocessing._verbs import Verbs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _std = stdlib_of("multiprocessing.context")
 _process = stdlib_of("multiprocessing.process")

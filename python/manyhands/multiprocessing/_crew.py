@@ -24,7 +24,6 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.by_value import needs_value
@@ -32,10 +31,14 @@ from manyhands._impl.messages import dumps, loads
 from manyhands._troubles import coded
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
-from manyhands.multiprocessing import (
-    sharedctypes,  # the public one, which loads whole wherever its name is substituted
-)
+from manyhands.multiprocessing._memory import Memory
 from manyhands.multiprocessing.queues import OwnQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Setter = Callable[[Any, bool, Any], None]  # (key, did it work, the value or exception)
 
 _threading = stdlib_of("threading")
 _connection = stdlib_of("multiprocessing.connection")
@@ -52,8 +55,6 @@ FAST_DEATHS = 8  # workers in a row that die before they have done anything: it 
 PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 _NOTHING = itertools.repeat(None)
-
-Setter = Callable[[Any, bool, Any], None]  # (key, did it work, the value or exception)
 
 
 class Failure(RuntimeError):
@@ -131,9 +132,10 @@ class Crew:
     ) -> None:
         self.size, self.most = size, most
         self.tasks, self.results = OwnQueue(), OwnQueue()
-        self.table = sharedctypes.RawArray("Q", size)
-        self.claims = memoryview(self.table).cast("B").cast("Q")
+        self.table = Memory(8 * size)
+        self.claims = self.table.words()
         self.setup = worker.Setup(self.tasks, self.results, self.table, initializer, initargs, most, passes)
+        self.setup.size = size
         self._start, self._died, self._remote = start, died, remote
         self._broken, self._unsent, self._idle = broken, unsent, idle
         self.workers: dict[int, Any] = {}  # place -> process

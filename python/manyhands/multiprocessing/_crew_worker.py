@@ -28,13 +28,15 @@ import os
 import pickle
 import signal
 import sys
-import traceback
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.messages import LARGE, dumps, loads
 from manyhands.multiprocessing._last_words import Paper, listen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "BYTES",
@@ -61,6 +63,8 @@ LOOK_FOR_PARENT = 2.0  # seconds between two looks whether the parent still live
 
 class Setup:
     """What a worker is started with."""
+
+    size: int  # how many workers there are at most
 
     def __init__(
         self,
@@ -95,7 +99,7 @@ among = 1  # workers that share the cores with this process
 def work(setup: Setup, place: int, paper: Paper | None = None) -> None:
     """The life of a worker: until a task is None, `most` tasks are done, or the parent is gone."""
     global among
-    among *= len(setup.table)
+    among *= setup.size
     if paper is not None:
         listen(paper)
     # Ctrl-C: the parent gets it as well, and tells what it thinks of it
@@ -119,7 +123,7 @@ class _Worker:
 
     def __init__(self, setup: Setup, place: int) -> None:
         self.setup, self.place = setup, place
-        self.words = memoryview(setup.table).cast("B").cast("Q")
+        self.words = setup.table.words()
         self.functions: dict[bytes, Any] = {}
         self.parent = stdlib_of("multiprocessing.process").parent_process()
         self.empty = stdlib_of("queue").Empty
@@ -242,6 +246,8 @@ def _survives(error: BaseException) -> tuple[bytes]:
 
 def describe(number: int, kind: int, error: BaseException) -> tuple[Any, ...]:
     """An exception as a message: itself where it survives the way, else what there is to tell of it."""
+    import traceback  # here: most workers never need it
+
     text = "".join(traceback.format_exception(error))
     error.__traceback__ = None
     try:

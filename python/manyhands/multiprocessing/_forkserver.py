@@ -19,11 +19,14 @@ import struct
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import strict
 from manyhands.multiprocessing._popen import _start_tracker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _connection = stdlib_of("multiprocessing.connection")
 _std = stdlib_of("multiprocessing.forkserver")
@@ -42,9 +45,13 @@ PLAIN, QUIET = (
 ENDED = struct.Struct("qd")  # its exit code, and the processor seconds that it has used
 KEY_BYTES = getattr(_std, "_AUTHKEY_LEN", 0)  # the standard library's server asks for a key from 3.14 on
 MOST_FDS = 253  # the kernel's limit for one message
-# What every child needs, for which it would else have to look.
+# What every child needs, or a worker of a pool, and would else have to look for; the first for the main module.
 OURS = (
+    "pkgutil",
+    "faulthandler",
     "manyhands.multiprocessing",
+    "manyhands.multiprocessing._crew_worker",
+    "manyhands.multiprocessing._memory",
     "manyhands.multiprocessing._pipe",
     "manyhands.multiprocessing._popen",
     "manyhands.multiprocessing._queues",

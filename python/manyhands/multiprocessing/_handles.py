@@ -6,9 +6,11 @@ many objects lie behind it, and the child maps it once.
 
 from __future__ import annotations
 
-from typing import Any
-
 from manyhands._facade import stdlib_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _context = stdlib_of("multiprocessing.context")
 _reduction = stdlib_of("multiprocessing.reduction")

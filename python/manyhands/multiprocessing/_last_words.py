@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
 
 from manyhands._facade import stdlib_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _reduction = stdlib_of("multiprocessing.reduction")
 
@@ -25,7 +28,11 @@ class Paper:
     """An anonymous file. It travels to a worker when that is started, and stays with the parent."""
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = os.memfd_create("manyhands-last-words", os.MFD_CLOEXEC) if fd is None else fd
+        if fd is None:
+            import faulthandler  # noqa: F401  # once here, and not in each worker that is forked
+
+            fd = os.memfd_create("manyhands-last-words", os.MFD_CLOEXEC)
+        self.fd = fd
 
     def __reduce__(self) -> Any:
         return _arrived, (_reduction.DupFd(self.fd),)

@@ -10,12 +10,15 @@ import contextlib
 import errno
 import os
 import select
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core, messages, set_module  # noqa: F401  # messages binds pickling to the core
 from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _std = stdlib_of("multiprocessing.connection")
 _reduction = stdlib_of("multiprocessing.reduction")

@@ -10,7 +10,6 @@ import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import set_module, strict
@@ -18,6 +17,10 @@ from manyhands._impl.threading import Event, Semaphore
 from manyhands._troubles import coded
 from manyhands.multiprocessing import _crew, _crew_worker
 from manyhands.multiprocessing._pool_crew import Again, PoolCrew, cores, starter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _std = stdlib_of("multiprocessing.pool")
 _util = stdlib_of("multiprocessing.util")

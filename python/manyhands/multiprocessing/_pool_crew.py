@@ -11,13 +11,16 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import strict
 from manyhands._impl.threading import Lock
 from manyhands.multiprocessing import _crew, _crew_worker
 from manyhands.multiprocessing._last_words import Paper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _process = stdlib_of("multiprocessing.process")
 

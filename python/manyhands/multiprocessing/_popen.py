@@ -14,12 +14,15 @@ import select
 import signal
 import sys
 import time
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import core, strict
 from manyhands._impl.by_value import without_false_main
 from manyhands._troubles import coded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _process = stdlib_of("multiprocessing.process")
 _util = stdlib_of("multiprocessing.util")
@@ -121,8 +124,11 @@ class Launch:
         try:
             if process_obj._die_with_parent:
                 process_obj._manyhands_lifeline = core.lifeline()
-            with without_false_main():
+            if self.method == "fork":
                 self._begin(process_obj)
+            else:
+                with without_false_main():
+                    self._begin(process_obj)
         except BaseException:
             if place is not None:
                 core.arena_unreserve(place)
@@ -277,7 +283,7 @@ forking = stdlib_of("threading").RLock()
 
 
 def _forked() -> int:
-    intent = getattr(stdlib_of("multiprocessing.resource_tracker"), "_fork_intent", None)
+    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
     with forking:
         if intent is None:
             return os.fork()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import (  # messages binds pickling to the core
@@ -28,10 +27,11 @@ from manyhands._impl import (  # messages binds pickling to the core
 from manyhands._impl.queue import ShutDown  # noqa: F401  # binds it to the core
 from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
-from manyhands.multiprocessing._pipe import QueueConnection, queue_connections
 from manyhands.multiprocessing._synchronize import Lock
 
-_std = stdlib_of("multiprocessing.queues")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
@@ -119,6 +119,7 @@ class Queue(_Base):  # type: ignore[misc]
         if any(name in vars(cls) for name in _FEEDER) or _strictly_fed(cls):
             cls._fed = True
             cls._fed_as = cls._standard()
+            _complete()
             for name in ("_closed", "_maxsize", "_reader", "_writer", "_sem", "_unfinished_tasks"):
                 setattr(cls, name, None)  # plain attributes there
             import inspect  # slow to import, and rarely needed
@@ -141,7 +142,7 @@ class Queue(_Base):  # type: ignore[misc]
     @staticmethod
     def _standard() -> Any:
         """What a subclass with a feeder is instead."""
-        return _std.Queue
+        return stdlib_of("multiprocessing.queues").Queue
 
     def __getstate__(self) -> Any:
         fd, select_fd, name, maxsize = self._handle()
@@ -175,6 +176,8 @@ class Queue(_Base):  # type: ignore[misc]
 
     def _connections(self) -> tuple[Any, Any]:
         if self._ends is None:
+            from manyhands.multiprocessing._pipe import QueueConnection
+
             self._ends = (
                 QueueConnection(self._end(), writable=False),
                 QueueConnection(self._end(), readable=False),
@@ -203,10 +206,12 @@ class Queue(_Base):  # type: ignore[misc]
     __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
-# What such a subclass calls of its base.
-for _name in ("_start_thread", "_feed", "_reset", "_finalize_join", "_finalize_close"):
-    if hasattr(_std.Queue, _name):
-        setattr(Queue, _name, vars(_std.Queue)[_name])
+def _complete() -> None:
+    """Give `Queue` what a subclass with a feeder calls of its base. Only then: it takes long to import."""
+    standard = stdlib_of("multiprocessing.queues").Queue
+    for name in ("_start_thread", "_feed", "_reset", "_finalize_join", "_finalize_close"):
+        if hasattr(standard, name):
+            setattr(Queue, name, vars(standard)[name])
 
 
 def _reporting(put: Callable[..., None]) -> Callable[..., None]:
@@ -279,7 +284,7 @@ class JoinableQueue(Queue):
 
     @staticmethod
     def _standard() -> Any:
-        return _std.JoinableQueue
+        return stdlib_of("multiprocessing.queues").JoinableQueue
 
     @property
     def _unfinished_tasks(self) -> Any:
@@ -301,6 +306,8 @@ class SimpleQueue:
     _writer: Any
 
     def __init__(self, *, ctx: Any = None) -> None:
+        from manyhands.multiprocessing._pipe import queue_connections
+
         self._reader, self._writer = queue_connections()
         self._rlock, self._wlock = Lock(ctx=ctx), Lock(ctx=ctx)
         self._poll = self._reader.poll

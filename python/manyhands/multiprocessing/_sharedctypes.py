@@ -14,6 +14,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import core, set_module
 from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
+from manyhands.multiprocessing._memory import Memory
 
 _std = stdlib_of("multiprocessing.sharedctypes")
 _reduction = stdlib_of("multiprocessing.reduction")
@@ -23,26 +24,6 @@ __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 Simple: Any = ctypes.c_int.__mro__[1]  # ctypes._SimpleCData
 
 typecode_to_type = _std.typecode_to_type
-
-
-class Memory:
-    """Zeroed memory for a ctypes object. It reaches a child while that is being started."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._core = core.SharedBuffer(size)
-
-    def create_memoryview(self) -> memoryview:
-        """The memory, as `rebuild_ctype` wants it."""
-        return memoryview(self._core)
-
-    def __getstate__(self) -> Any:
-        fd, slab, offset = self._core.place
-        return _handles.send(self, fd, ("slab", slab)), offset, self._size
-
-    def __setstate__(self, state: Any) -> None:
-        token, offset, self._size = state
-        self._core = core.SharedBuffer._rebuild(_handles.receive(token), token[1][1], offset, self._size)
 
 
 def _new_value(type_: Any) -> Any:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core, messages, strict  # noqa: F401  # messages binds exceptions to the core
 from manyhands.multiprocessing import _handles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _threading = stdlib_of("threading")
 _process = stdlib_of("multiprocessing.process")

@@ -15,13 +15,19 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import set_module
 from manyhands._impl.threading import Event, Lock, Semaphore
 from manyhands.multiprocessing import _crew, _crew_worker
 from manyhands.multiprocessing._pool import Pool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    # A task in the line: its number, and a cell with the message that whoever runs it takes out.
+    Task = tuple[int, list[Any]]
 
 _std = stdlib_of("multiprocessing.pool")
 _dummy = stdlib_of("multiprocessing.dummy")
@@ -30,9 +36,6 @@ _threading = stdlib_of("threading")
 __all__ = ["ThreadPool"]
 
 FEEDER_SLICE = 0.02  # seconds between two looks for tasks of an `imap` that is waited for by a worker
-
-# A task in the line: its number, and a cell with the message that whoever runs it takes out.
-Task = tuple[int, list[Any]]
 
 
 class _Everyone:

@@ -12,7 +12,6 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import CancelToken, core
@@ -21,7 +20,10 @@ from manyhands._impl.messages import keep_aside
 from manyhands._troubles import coded
 from manyhands.multiprocessing import _handles
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from manyhands._impl.threading import Outcome
 
 __all__ = ["Verbs"]

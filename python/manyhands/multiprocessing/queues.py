@@ -1,9 +1,7 @@
 """Drop-in for the standard library's ``multiprocessing.queues``; ours are in ``_queues``."""
 
-from manyhands._facade import facade, stdlib_of
+from manyhands._facade import facade
 from manyhands._impl import available
-
-_std = stdlib_of("multiprocessing.queues")
 
 if available:
     from manyhands.multiprocessing._queues import (
@@ -19,4 +17,4 @@ if available:
         SimpleQueue as SimpleQueue,
     )
 
-facade(__name__, _std)
+facade(__name__, "multiprocessing.queues")

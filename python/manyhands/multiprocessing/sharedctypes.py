@@ -6,11 +6,9 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.sharedctypes")
 
 if available:
+    from manyhands.multiprocessing._memory import Memory as Memory
     from manyhands.multiprocessing._sharedctypes import (
         Array as Array,
-    )
-    from manyhands.multiprocessing._sharedctypes import (
-        Memory as Memory,
     )
     from manyhands.multiprocessing._sharedctypes import (
         RawArray as RawArray,

@@ -181,31 +181,69 @@ def test_a_killed_worker_costs_its_task_alone():
     assert output("strict", code) == ["BrokenProcessPool", "refused"]
 
 
-def test_a_dropped_executor_runs_what_was_submitted(tmp_path):
-    script = tmp_path / "dropped.py"
-    script.write_text("""if True:
-        import gc
-        import manyhands.multiprocessing as mp
-        from manyhands import futures
+LIMITED = """if True:
+    import gc, sys
+    import manyhands.multiprocessing as mp
+    from manyhands import futures
 
-        def after(gate, value):
-            gate.wait(60)
-            return value
+    def after(started, gate, value):
+        started.set()
+        gate.wait(60)
+        return value
 
-        if __name__ == "__main__":
-            with mp.get_context("spawn").Manager() as manager:
-                gate = manager.Event()
-                context = mp.get_context("spawn")
-                executor = futures.ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
-                tasks = [executor.submit(after, gate, i) for i in range(3)]
-                executor.shutdown(wait=False)
+    def told(task):
+        if task.cancelled():
+            return "cancelled"
+        error = task.exception(60)
+        return str(task.result()) if error is None else type(error).__mro__[1].__name__
+
+    def refuse(*args, **kwargs):
+        raise OSError("no process just now")
+
+    if __name__ == "__main__":
+        context = mp.get_context("spawn")
+        with context.Manager() as manager:
+            started, gate = manager.Event(), manager.Event()
+            executor = futures.ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
+            tasks = [executor.submit(after, started, gate, i) for i in range(3)]
+            assert started.wait(60)
+            if sys.argv[1] == "terminated":
+                executor.terminate_workers()
+            elif sys.argv[1] == "unreplaceable":
+                context.Process = refuse
+            else:
+                if sys.argv[1] == "shut down":
+                    executor.shutdown(wait=False)
                 del executor
                 gc.collect()
-                gate.set()
-                print(*(task.result(60) for task in tasks))
-    """)
-    main = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(script)!r}]).returncode)"
-    assert output("default", main) == ["0", "1", "2"]
+            gate.set()
+            futures.wait(tasks, 60)
+            print(*map(told, tasks))
+"""
+
+
+def what_became_of_three_tasks(tmp_path, how):
+    script = tmp_path / "limited.py"
+    script.write_text(LIMITED)
+    main = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, {str(script)!r}, {how!r}]).returncode)"
+    return output("default", main)
+
+
+@pytest.mark.parametrize("how", ["shut down", "dropped alone"])
+def test_a_dropped_executor_runs_what_was_submitted(tmp_path, how):
+    assert what_became_of_three_tasks(tmp_path, how) == ["0", "1", "2"]
+
+
+def test_an_executor_whose_workers_cannot_be_started_breaks(tmp_path):
+    assert what_became_of_three_tasks(tmp_path, "unreplaceable") == ["0", "BrokenExecutor", "BrokenExecutor"]
+
+
+def test_nothing_is_left_when_workers_are_terminated(tmp_path):
+    assert what_became_of_three_tasks(tmp_path, "terminated") == [
+        "BrokenExecutor",
+        "BrokenExecutor",
+        "cancelled",
+    ]  # the second was sent ahead
 
 
 def test_what_a_worker_cannot_unpickle_fails_its_task_alone():

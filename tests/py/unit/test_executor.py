@@ -458,13 +458,56 @@ def test_a_loop_that_is_left_by_an_exception_cancels_the_rest_at_once(executor):
         gc.enable()
 
 
-def test_asyncio_is_not_imported_before_it_is_used():
-    """It would make the import, and each fork, take a third more."""
-    code = "import manyhands, sys; from manyhands.futures import ProcessPoolExecutor; print('asyncio' in sys.modules)"
+SLOW = {"asyncio", "ctypes", "dataclasses", "inspect", "typing"}  # to import
+WORKER = """
+import sys
+from manyhands import multiprocessing
+
+def names():
+    return list(sys.modules)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    if "futures" in {made!r}:
+        from manyhands import futures
+    with {made} as made:
+        print(*made.{call}(names){end})
+"""
+
+
+def imported(*command):
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-I", "-S", *command], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == "False\n"
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["threading", "queue", "multiprocessing", "futures"])
+def test_what_is_slow_to_import_is_not_imported_before_it_is_used(module):
+    """`inspect` alone takes longer than all of ours. What the standard library's module imports is its own affair."""
+    path = os.path.dirname(os.path.dirname(manyhands.__file__))
+    code = f"import sys; sys.path.insert(0, {path!r}); import {{}}; print(*sys.modules)"
+    standard = imported("-c", code.format("concurrent." * (module == "futures") + module))
+    assert not (imported("-c", code.format(f"manyhands.{module}")) - standard) & SLOW
+
+
+@pytest.mark.parametrize(
+    "made, call, end",
+    [
+        ("context.Pool(1)", "apply", ""),
+        ("futures.ProcessPoolExecutor(1, mp_context=context)", "submit", ".result()"),
+    ],
+)
+def test_a_spawned_worker_imports_little(tmp_path, made, call, end):
+    (tmp_path / "program.py").write_text(WORKER.format(made=made, call=call, end=end))
+    done = subprocess.run(
+        [sys.executable, "-S", str(tmp_path / "program.py")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    names = set(done.stdout.split())
+    assert "manyhands.multiprocessing._crew_worker" in names and not names & (SLOW - {"typing"})  # pkgutil
+    if call == "apply":
+        assert not names & {"multiprocessing.connection", "tempfile", "traceback"}
 
 
 # ---- interpreters

@@ -3,6 +3,8 @@
 import concurrent.futures
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import manyhands
@@ -179,3 +181,23 @@ def test_the_interpreter_finishes_what_was_submitted(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert sorted("".join(done.stdout.split())) == list("01234") and done.returncode == 0, done
+
+
+@pytest.mark.parametrize("made", ["ThreadPoolExecutor(1)", "ProcessPoolExecutor(1)"])
+@pytest.mark.parametrize("used", [True, False])
+def test_a_task_after_the_end_of_the_interpreter_is_refused(made, used):
+    code = f"""
+import atexit
+@atexit.register
+def last():
+    try:
+        executor.submit(id, None)
+    except RuntimeError as error:
+        print(error)
+from manyhands.futures import ProcessPoolExecutor, ThreadPoolExecutor
+executor = {made}
+if {used}:
+    executor.submit(id, 1).result(30)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("cannot schedule new futures after interpreter shutdown\n", "")

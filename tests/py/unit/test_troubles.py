@@ -14,7 +14,8 @@ from pathlib import Path
 import manyhands
 import pytest
 from manyhands import Cancelled, DeadlockError, OwnerDiedError, RemoteError, SegmentError
-from manyhands._troubles import TROUBLES, coded, found_in, note
+from manyhands._trouble_table import TROUBLES, found_in
+from manyhands._troubles import coded, note
 from manyhands.cli import main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +37,7 @@ def test_the_guide_has_the_same_texts() -> None:
 
 def test_each_message_is_in_the_sources() -> None:
     files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "ext").glob("*.c")]
-    sources = " ".join(path.read_text() for path in files if path.name != "_troubles.py")
+    sources = " ".join(path.read_text() for path in files if path.name != "_trouble_table.py")
     joined = re.sub(r"\s+", " ", re.sub(r'"\s*\n\s*f?"', "", sources))  # a text in parts is one text
     for one in TROUBLES:
         for piece in one.pieces:
@@ -46,7 +47,7 @@ def test_each_message_is_in_the_sources() -> None:
 def test_each_code_is_used_once_and_known() -> None:
     assert len(set(CODES)) == len(CODES)
     sources = "".join(
-        path.read_text() for path in (ROOT / "python").rglob("*.py") if path.name != "_troubles.py"
+        path.read_text() for path in (ROOT / "python").rglob("*.py") if path.name != "_trouble_table.py"
     )
     assert set(re.findall(r'"(MH-[A-Z-]+)"', sources)) <= set(CODES)
 
