@@ -1,10 +1,6 @@
 """Why a row is behind its goal, or missing, said in one line each. What was not measured is called a guess."""
 
 _NOT_YET_DICT = "SharedDict is not built yet"
-_POOL_START = (
-    "each worker imports us on top of what the peer imports (30 modules, 25 ms of a spawned one's start; ctypes for "
-    "the table of claims among them), and a fork copies a larger process: 13 MB of its own to 8"
-)
 _VALUE = (
     "the read itself, without taking the lock, is a third of it; the look-up, the call and the int are Python's. The "
     "peer is faster here than where the goal was set"
@@ -60,19 +56,22 @@ REASONS: dict[str, str] = {
     "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs "
     "of one run are 11 to 22x apart",
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
-    "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.8 to 0.9x on cores that do nothing else",
+    "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.9x on cores that do nothing else",
     "pool/start-pool": "0.99 to 1.07x from run to run",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
-    "pool/create-fork": _POOL_START,
-    "pool/create-forkserver": _POOL_START,
-    "pool/create-spawn": _POOL_START,
+    "pool/create-fork": "two forks, two ends of processes and the threads beside them, in both: 7 ms of processor "
+    "time the peer's, 8 ours, of a larger process (13 MB of its own to 8). The peer takes 6 ms here, 27 where the goal was set",
+    "pool/create-forkserver": "two forks of a warm server, one after the other, take 5 of 7.5 ms, the end of the "
+    "workers the rest; the peer's children take 15, not the 89 of the machine on which the goal was set",
+    "pool/create-spawn": "of a worker's 42 ms Python's start takes 11, multiprocessing.spawn 17, in both; ours 5, the "
+    "main module and Python's end the rest. docs/design/0021 says why no server hands out children here",
     "mp/value-get": _VALUE,
     "mp/array-item": _VALUE,
-    "mp/process-fork": "processor time of a start and join on one core: 1.6 ms the peer's, 1.9 to 2.0 ours. A third of "
-    "the difference is a larger process to copy (the peer takes as much once ours is imported), 25 µs are three looks "
-    "at start times in /proc; no other part was found that could go",
-    "mp/process-forkserver": "the fork, run and end of a child take 3.5 ms of processor time, of 5.0 in all; the "
-    "peer's child takes 12, not the 25 of the machine on which the goal was set",
+    "mp/process-fork": "processor time of a start and join: 1.5 ms the peer's, 1.9 ours, and 26 pages more to copy in the "
+    "parent, 48 in the child: a larger process (0.1 ms of a bare fork), more code that runs in both, and three looks at "
+    "start times in /proc (25 µs)",
+    "mp/process-forkserver": "the fork of a warm server takes 0.9 of 3.2 ms, its child's life and end 2.4; the "
+    "peer's child takes 10 to 12, not the 25 of the machine on which the goal was set",
     "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
     "docs/design/0021 says why no server hands out children here",
     "mp/queue-1kb": "0.53 µs between two cores, 0.3 in the bare C prototype; the peer takes 5.4, 44 where the goal "

@@ -49,6 +49,8 @@ MOST_FDS = 253  # the kernel's limit for one message
 OURS = (
     "pkgutil",
     "faulthandler",
+    "multiprocessing.popen_forkserver",
+    "multiprocessing.popen_spawn_posix",
     "manyhands.multiprocessing",
     "manyhands.multiprocessing._crew_worker",
     "manyhands.multiprocessing._memory",
