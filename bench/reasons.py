@@ -60,16 +60,17 @@ REASONS: dict[str, str] = {
     "pool/start-pool": "0.99 to 1.07x from run to run",
     "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
     "pool/create-fork": "two forks, two ends of processes and the threads beside them, in both: 7 ms of processor "
-    "time the peer's, 8 ours, of a larger process (13 MB of its own to 8). The peer takes 6 ms here, 27 where the goal was set",
+    "time the peer's, 8 ours, of a larger process (13 MB of its own to 8). The peer takes 6 ms here, "
+    "27 where the goal was set",
     "pool/create-forkserver": "two forks of a warm server, one after the other, take 5 of 7.5 ms, the end of the "
     "workers the rest; the peer's children take 15, not the 89 of the machine on which the goal was set",
     "pool/create-spawn": "of a worker's 42 ms Python's start takes 11, multiprocessing.spawn 17, in both; ours 5, the "
     "main module and Python's end the rest. docs/design/0021 says why no server hands out children here",
     "mp/value-get": _VALUE,
     "mp/array-item": _VALUE,
-    "mp/process-fork": "processor time of a start and join: 1.5 ms the peer's, 1.9 ours, and 26 pages more to copy in the "
-    "parent, 48 in the child: a larger process (0.1 ms of a bare fork), more code that runs in both, and three looks at "
-    "start times in /proc (25 µs)",
+    "mp/process-fork": "processor time of a start and join: 1.5 ms the peer's, 1.9 ours, and 26 pages more to copy "
+    "in the parent, 48 in the child: a larger process (0.1 ms of a bare fork), more code that runs in both, and three "
+    "looks at start times in /proc (25 µs)",
     "mp/process-forkserver": "the fork of a warm server takes 0.9 of 3.2 ms, its child's life and end 2.4; the "
     "peer's child takes 10 to 12, not the 25 of the machine on which the goal was set",
     "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
