@@ -58,7 +58,7 @@ REASONS: dict[str, str] = {
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
     "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.9x on cores that do nothing else",
     "pool/start-pool": "0.99 to 1.07x from run to run",
-    "pool/pool-map": "parent and workers run Python for each task: about 2 µs in all, on two cores",
+    "pool/pool-map": "10 to 13x from run to run: parent and workers run Python for each task, 1.5 µs in all",
     "pool/create-fork": "two forks, two ends of processes and the threads beside them, in both: 7 ms of processor "
     "time the peer's, 8 ours, of a larger process (13 MB of its own to 8). The peer takes 6 ms here, "
     "27 where the goal was set",

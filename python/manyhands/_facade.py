@@ -20,18 +20,10 @@ __all__ = ["alias", "facade", "stdlib_of"]
 class Facade(types.ModuleType):
     """A module in front of another; see the top of this file."""
 
-    _std: types.ModuleType | str
-
-    def _behind(self) -> types.ModuleType:
-        """The standard library's module, which is imported now where only its name was given."""
-        std = self.__dict__["_std"]
-        if isinstance(std, str):
-            std = self.__dict__["_std"] = stdlib_of(std)
-        assert isinstance(std, types.ModuleType)
-        return std
+    _std: types.ModuleType
 
     def __getattr__(self, name: str) -> Any:
-        std = self._behind()
+        std = self.__dict__["_std"]
         try:
             value = getattr(std, name)
         except AttributeError:
@@ -53,25 +45,23 @@ class Facade(types.ModuleType):
         if own or f"{self.__name__}.{name}" in sys.modules:
             super().__setattr__(name, value)
         else:
-            setattr(self._behind(), name, value)
+            setattr(self.__dict__["_std"], name, value)
 
     def __delattr__(self, name: str) -> None:
         if name in self.__dict__:
             super().__delattr__(name)
         else:
-            delattr(self._behind(), name)
+            delattr(self.__dict__["_std"], name)
 
     def __dir__(self) -> list[str]:
-        return sorted(set(self.__dict__) | set(dir(self._behind())))
+        return sorted(set(self.__dict__) | set(dir(self.__dict__["_std"])))
 
 
-def facade(name: str, std: types.ModuleType | str, extra: tuple[str, ...] = ()) -> None:
-    """Make the module `name`, which is being imported, a facade before `std`; `extra`: public names of its own.
-
-    Of a module that takes long to import and is seldom asked, the name: it is imported when it is asked."""
+def facade(name: str, std: types.ModuleType, extra: tuple[str, ...] = ()) -> None:
+    """Make the module `name`, which is being imported, a facade before `std`; `extra`: public names of its own."""
     module = sys.modules[name]
     module.__dict__["_std"] = std
-    public = [] if isinstance(std, str) else list(getattr(std, "__all__", ()))
+    public = list(getattr(std, "__all__", ()))
     if public or extra:
         module.__dict__["__all__"] = public + [n for n in extra if n not in public]
     module.__class__ = Facade

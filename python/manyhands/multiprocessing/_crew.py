@@ -367,8 +367,13 @@ class Crew:
                 return False
         while inbox:  # a callback that waits for another result is in here, too: see collect_until
             message = inbox.popleft()
-            if message[0] is None:
+            number, kind = message[0], message[1]
+            if number is None:
                 self._obey(*message[1:])
+            elif kind == worker.VALUE:
+                self._settle(number, True, message[2])
+            elif kind == worker.LIST:
+                self._settle(number, True, list(message[2]))
             else:
                 self._take(*message)
         self._idle()
@@ -402,11 +407,7 @@ class Crew:
             self._judge(number, self._doubtful.pop(pid), JUDGE)
 
     def _take(self, number: int, kind: int, *parts: Any) -> None:
-        if kind == worker.VALUE:
-            self._settle(number, True, parts[0])
-        elif kind == worker.LIST:
-            self._settle(number, True, list(parts[0]))
-        elif kind == worker.PICKLED:
+        if kind == worker.PICKLED:
             self._settle(number, *_loaded(*parts))
         elif kind == worker.BYTES:
             self._settle(number, *_copied(*parts))

@@ -57,6 +57,7 @@ VALUE, LIST, PICKLED, RAISED, TOLD, UNSENT, UNSET, BYTES = range(8)
 
 PLAIN = frozenset((type(None), bool, int, float, str, bytes))
 SIZED = frozenset((str, bytes))
+UNSIZED = PLAIN - SIZED
 SEVERAL = 32  # values of a list that travel as they are
 LOOK_FOR_PARENT = 2.0  # seconds between two looks whether the parent still lives
 
@@ -168,7 +169,10 @@ class _Worker:
             if len(task) == 2:
                 value = function(*task[1])
             elif task[2] is None:
-                value = [function(*task[1])]
+                value = function(*task[1])
+                if type(value) in UNSIZED:
+                    return number, LIST, (value,)
+                value = [value]
             else:
                 value = function(*task[1], **task[2])
         except self.setup.passes as error:

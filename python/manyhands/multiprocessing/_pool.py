@@ -36,6 +36,16 @@ def _set_result(key: tuple[Any, int], worked: bool, value: Any) -> None:
     key[0]._set(key[1], (worked, value))
 
 
+def _set_item(key: tuple[Any, int], worked: bool, value: Any) -> None:
+    """The same for a map with chunks of one, whose last result or first error the standard library's class sees to."""
+    result, index = key
+    if worked and result._success and result._number_left > 1:
+        result._number_left -= 1
+        result._value[index] = value[0]
+    else:
+        result._set(index, (worked, value))
+
+
 class _Waited:
     """A result: who waits for it looks where it would come from."""
 
@@ -327,7 +337,7 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
             (self._what(func, message) for message in messages) if self._retries else itertools.repeat(func)
         )
         try:
-            self._crew.send_many(messages, _set_result, keys, whats)
+            self._crew.send_many(messages, _set_item if chunksize == 1 else _set_result, keys, whats)
         except _crew.Closed:
             self._cache.pop(result._job, None)
             raise

@@ -348,5 +348,4 @@ class SimpleQueue:
 
 # A child imports them by these names first; the modules there import this one.
 set_module("multiprocessing.queues", "manyhands.multiprocessing.queues", Queue, JoinableQueue, SimpleQueue)
-# In strict compatibility, too: the standard library has none.
-OwnQueue.__module__ = "manyhands.multiprocessing.queues"
+# `OwnQueue` is found in this module: workers, who have no other queue, do not import the standard library's.

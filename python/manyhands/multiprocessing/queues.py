@@ -1,7 +1,9 @@
 """Drop-in for the standard library's ``multiprocessing.queues``; ours are in ``_queues``."""
 
-from manyhands._facade import facade
+from manyhands._facade import facade, stdlib_of
 from manyhands._impl import available
+
+_std = stdlib_of("multiprocessing.queues")
 
 if available:
     from manyhands.multiprocessing._queues import (
@@ -17,4 +19,4 @@ if available:
         SimpleQueue as SimpleQueue,
     )
 
-facade(__name__, "multiprocessing.queues")
+facade(__name__, _std)
