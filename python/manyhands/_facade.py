@@ -61,6 +61,7 @@ def facade(name: str, std: types.ModuleType, extra: tuple[str, ...] = ()) -> Non
     """Make the module `name`, which is being imported, a facade before `std`; `extra`: public names of its own."""
     module = sys.modules[name]
     module.__dict__["_std"] = std
+    module.__dict__.pop("TYPE_CHECKING", None)  # no public name
     public = list(getattr(std, "__all__", ()))
     if public or extra:
         module.__dict__["__all__"] = public + [n for n in extra if n not in public]

@@ -142,7 +142,7 @@ class Queue(_Base):  # type: ignore[misc]
     @staticmethod
     def _standard() -> Any:
         """What a subclass with a feeder is instead."""
-        return stdlib_of("multiprocessing.queues").Queue
+        return _standard().Queue
 
     def __getstate__(self) -> Any:
         fd, select_fd, name, maxsize = self._handle()
@@ -206,9 +206,17 @@ class Queue(_Base):  # type: ignore[misc]
     __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
+def _standard() -> Any:
+    """The standard library's module: the facade's, which has it from the beginning. Who else asks for it now may get
+    ours, where something has put ours in its place."""
+    from manyhands.multiprocessing import queues
+
+    return vars(queues)["_std"]
+
+
 def _complete() -> None:
     """Give `Queue` what a subclass with a feeder calls of its base. Only then: it takes long to import."""
-    standard = stdlib_of("multiprocessing.queues").Queue
+    standard = _standard().Queue
     for name in ("_start_thread", "_feed", "_reset", "_finalize_join", "_finalize_close"):
         if hasattr(standard, name):
             setattr(Queue, name, vars(standard)[name])
@@ -284,7 +292,7 @@ class JoinableQueue(Queue):
 
     @staticmethod
     def _standard() -> Any:
-        return stdlib_of("multiprocessing.queues").JoinableQueue
+        return _standard().JoinableQueue
 
     @property
     def _unfinished_tasks(self) -> Any:

@@ -362,3 +362,14 @@ def test_a_fork_server_has_no_address():
     assert output("default", code) == ["0", "True", "True"]
     key = str(sys.version_info < (3, 14))
     assert output("strict", code) == ["0", key, key]
+
+
+@pytest.mark.parametrize("name", ["threading", "queue", "multiprocessing", "concurrent.futures"])
+def test_no_public_name_is_there_by_accident(name):
+    ours = f"manyhands.{name.rpartition('.')[2]}"
+    code = f"""
+        import importlib
+        std, ours = importlib.import_module({name!r}), importlib.import_module({ours!r})
+        print(*(n for n in vars(ours) if not n.startswith("_") and not hasattr(std, n)))
+    """
+    assert not {"TYPE_CHECKING", "typing"} & set(output("default", code))
