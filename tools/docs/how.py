@@ -7,6 +7,7 @@ from collections.abc import Callable
 from svg import BLUE, EDGE, GREEN, GREY, ORANGE, PALE, RED, Picture
 
 WIDTH = 720
+NARROW = 480  # readable at the width of a telephone
 
 
 def layers() -> Picture:
@@ -49,7 +50,7 @@ def futex() -> Picture:
     p.text(
         16,
         246,
-        "Nobody else wants it: one instruction each, about 30 ns from Python. No system call.",
+        "Nobody else wants it: one instruction each, and no system call.",
         13,
         PALE,
     )
@@ -57,33 +58,33 @@ def futex() -> Picture:
 
 
 def death() -> Picture:
-    p = Picture(WIDTH, 232, "The owner is killed, and the next one is told")
+    p = Picture(NARROW, 252, "The owner is killed, and the next one is told")
     p.timeline(
         16,
         20,
-        WIDTH - 40,
+        NARROW - 40,
         [
-            ("process 1", [(0, 0.2, "holds the lock", BLUE), (0.2, 0.28, "killed", RED)]),
+            ("process 1", [(0, 0.2, "holds", BLUE), (0.2, 0.34, "killed", RED)]),
             (
                 "process 2",
                 [
-                    (0.1, 0.4, "acquire() waits", GREY),
-                    (0.4, 0.62, "OwnerDiedError", RED),
-                    (0.62, 0.82, "recover()", ORANGE),
-                    (0.82, 0.98, "holds", BLUE),
+                    (0.06, 0.38, "acquire() waits", GREY),
+                    (0.38, 0.7, "OwnerDiedError", RED),
+                    (0.7, 0.98, "recover()", ORANGE),
                 ],
             ),
-            ("process 3", [(0.45, 0.98, "acquire() waits, finds all whole", GREY)]),
+            ("process 3", [(0.45, 0.98, "acquire() waits: next", GREY)]),
         ],
+        label=78,
     )
     p.text(
         16,
         202,
-        "A waiter looks at the owner again after 50 ms at first, after 1 s at most. No wake-up",
+        "A waiter looks at the owner again after 50 ms at first, after 1 s\n"
+        "at most. No wake-up is trusted: the one who should have sent\nit may be dead.",
         13,
         PALE,
     )
-    p.text(16, 221, "is trusted: the one who should have sent it may be dead.", 13, PALE)
     return p
 
 
@@ -123,7 +124,7 @@ def block() -> Picture:
     p.box(240, 38, 240, 44, "queue: block 12, from 0, 80 MB", ORANGE, 13)
     p.arrow(166, 60, 238, 60)
     p.arrow(480, 60, 552, 60)
-    p.box(16, 150, 688, 56, "the arena of the program: block 12, 80 MB          held by 1 and 2", GREEN)
+    p.box(16, 150, 688, 56, "the arena of the program: block 12, 80 MB, held by 1 and 2", GREEN)
     p.arrow(90, 90, 90, 148)
     p.arrow(630, 90, 630, 148)
     p.text(
@@ -156,7 +157,7 @@ def crew() -> Picture:
     p.arrow(198, 206, 146, 152)
     p.arrow(390, 62, 518, 62)
     p.arrow(518, 212, 392, 212)
-    p.text(412, 142, "worker 2 is killed:", 13, EDGE[RED], bold=True)
+    p.text(508, 142, "worker 2 is killed:", 13, EDGE[RED], "end", bold=True)
     p.text(
         16,
         270,

@@ -12,16 +12,17 @@ import how
 from svg import BLUE, EDGE, GREEN, GREY, ORANGE, PALE, RED, Picture
 
 WIDTH = 720
+NARROW = 480  # readable at the width of a telephone
 
 
 def kitchen() -> Picture:
-    p = Picture(WIDTH, 318, "One cook with two dishes, and two cooks: who works when")
+    p = Picture(NARROW, 318, "One cook with two dishes, and two cooks: who works when")
     p.text(16, 26, "One cook, two dishes: concurrent", bold=True)
     soup, cake = BLUE, ORANGE
     y = p.timeline(
         16,
         40,
-        WIDTH - 40,
+        NARROW - 40,
         [
             (
                 "Ana",
@@ -39,33 +40,33 @@ def kitchen() -> Picture:
     p.timeline(
         16,
         y + 28,
-        WIDTH - 40,
+        NARROW - 40,
         [
             ("Ana", [(0, 0.46, "soup", soup)]),
             ("Ben", [(0, 0.34, "cake", cake)]),
         ],
     )
-    p.text(16, 304, "The soup that simmers needs no cook: while one waits, another goes on.", 13, PALE)
+    p.text(16, 304, "The soup that simmers needs no cook: meanwhile the cake goes on.", 13, PALE)
     return p
 
 
 def waiting() -> Picture:
-    p = Picture(WIDTH, 334, "Four downloads, one after the other and at once")
+    p = Picture(NARROW, 334, "Four downloads, one after the other and at once")
     p.text(16, 26, "One after the other", bold=True)
     bars = [(i * 0.24, i * 0.24 + 0.22, f"wait {i + 1}", GREY) for i in range(4)]
-    y = p.timeline(16, 40, WIDTH - 40, [("program", bars)])
+    y = p.timeline(16, 40, NARROW - 40, [("program", bars)])
     p.text(16, y + 14, "Four threads", bold=True)
     row = [(f"thread {i + 1}", [(0.01 * i, 0.22 + 0.01 * i, f"wait {i + 1}", GREY)]) for i in range(4)]
-    p.timeline(16, y + 28, WIDTH - 40, row)
+    p.timeline(16, y + 28, NARROW - 40, row)
     return p
 
 
 def race() -> Picture:
-    p = Picture(WIDTH, 190, "Two threads add one to a counter, and one addition is lost")
+    p = Picture(NARROW, 190, "Two threads add one to a counter, and one addition is lost")
     p.timeline(
         16,
         44,
-        WIDTH - 40,
+        NARROW - 40,
         [
             ("thread 1", [(0.02, 0.2, "reads 7", BLUE), (0.42, 0.6, "writes 8", RED)]),
             ("thread 2", [(0.22, 0.4, "reads 7", BLUE), (0.62, 0.8, "writes 8", RED)]),
@@ -73,7 +74,7 @@ def race() -> Picture:
         label=80,
     )
     p.text(16, 28, "counter is 7", 13, PALE)
-    p.text(WIDTH - 24, 28, "8: it should say 9", 13, EDGE[RED], "end", bold=True)
+    p.text(NARROW - 24, 28, "8: it should say 9", 13, EDGE[RED], "end", bold=True)
     return p
 
 
@@ -98,28 +99,28 @@ def memory() -> Picture:
 
 
 def gil() -> Picture:
-    p = Picture(WIDTH, 300, "Two threads that compute take turns; one that waits lets the GIL go")
-    p.text(16, 26, "Both compute in Python: they take turns, and a core has nothing to do", bold=True)
-    one = [(0.0, 0.2, "runs", BLUE), (0.4, 0.6, "runs", BLUE), (0.2, 0.4, "waits for the GIL", GREY)]
+    p = Picture(NARROW, 340, "Two threads that compute take turns; one that waits lets the GIL go")
+    p.text(16, 26, "Both compute in Python: they take turns,\nand a core has nothing to do", bold=True)
+    one = [(0.0, 0.22, "runs", BLUE), (0.44, 0.66, "runs", BLUE), (0.22, 0.44, "waits", GREY)]
     two = [
-        (0.2, 0.4, "runs", BLUE),
-        (0.0, 0.2, "waits for the GIL", GREY),
-        (0.4, 0.6, "waits for the GIL", GREY),
-        (0.6, 0.8, "runs", BLUE),
+        (0.22, 0.44, "runs", BLUE),
+        (0.0, 0.22, "waits", GREY),
+        (0.44, 0.66, "waits", GREY),
+        (0.66, 0.88, "runs", BLUE),
     ]
-    y = p.timeline(16, 40, WIDTH - 40, [("thread 1", one), ("thread 2", two)])
+    y = p.timeline(16, 60, NARROW - 40, [("thread 1", one), ("thread 2", two)])
     p.text(
-        16, y + 8, "One waits for the network, or runs C code that lets the GIL go: both get on", bold=True
+        16, y + 14, "One waits for the network, or runs C code\nthat lets the GIL go: both get on", bold=True
     )
     p.timeline(
         16,
-        y + 22,
-        WIDTH - 40,
+        y + 48,
+        NARROW - 40,
         [
-            ("thread 1", [(0, 0.8, "runs Python", BLUE)]),
+            ("thread 1", [(0, 0.88, "runs Python", BLUE)]),
             (
                 "thread 2",
-                [(0, 0.1, "", BLUE), (0.1, 0.7, "reads from the network", GREEN), (0.7, 0.8, "", GREY)],
+                [(0, 0.1, "", BLUE), (0.1, 0.74, "reads from the network", GREEN), (0.74, 0.88, "", BLUE)],
             ),
         ],
     )
@@ -127,8 +128,8 @@ def gil() -> Picture:
 
 
 def amdahl() -> Picture:
-    p = Picture(WIDTH, 330, "How much faster more workers make a program, by the part that cannot be shared")
-    left, bottom, width, height = 60, 280, 560, 240
+    p = Picture(NARROW, 330, "How much faster more workers make a program, by the part that cannot be shared")
+    left, bottom, width, height = 46, 280, 330, 240
     p.text(16, 26, "times as fast", 13, PALE)
     for speed in (1, 4, 8, 12, 16):
         y = bottom - (speed - 1) / 15 * height
@@ -148,34 +149,23 @@ def amdahl() -> Picture:
 
 
 def choose() -> Picture:
-    p = Picture(WIDTH, 470, "A chart of questions: threads, processes, or neither")
+    p = Picture(NARROW, 482, "A chart of questions: threads, processes, or neither")
     steps = (
         ("Is it fast enough as it is?", "yes", "leave it alone", GREY),
-        ("Does it mostly wait\n(network, disk, other programs)?", "yes", "threads, many", GREEN),
+        ("Does it mostly wait (network,\ndisk, other programs)?", "yes", "threads, many", GREEN),
         ("May it crash, or must it be\nended from outside?", "yes", "processes", ORANGE),
-        (
-            "Is the time spent in C code that\nlets the GIL go (NumPy, hashing)?",
-            "yes",
-            "threads, one for each core",
-            GREEN,
-        ),
-        ("Are the calls shorter than\nhanding them over?", "yes", "chunks, or leave it alone", GREY),
+        ("Is the time spent in C code that\nlets the GIL go (NumPy, hashing)?", "yes", "threads,\none for each core", GREEN),
+        ("Are the calls shorter than\nhanding them over?", "yes", "chunks, or\nleave it alone", GREY),
     )
     for i, (question, answer, result, fill) in enumerate(steps):
-        y = 16 + i * 82
-        p.box(16, y, 330, 58, question, BLUE)
-        p.arrow(346, y + 29, 430, y + 29, answer)
-        p.box(432, y, 272, 58, result, fill)
-        p.arrow(180, y + 58, 180, y + 81)
-        p.text(188, y + 75, "no", 12, PALE)
-    p.box(
-        16,
-        426,
-        688,
-        36,
-        "processes, one for each core  (or interpreters from 3.13 on, or threads on Python without the GIL)",
-        ORANGE,
-    )
+        y = 16 + i * 80
+        p.box(10, y, 258, 56, question, BLUE)
+        p.arrow(268, y + 28, 324, y + 28, answer)
+        p.box(326, y, 144, 56, result, fill)
+        p.arrow(139, y + 56, 139, y + 79)
+        p.text(147, y + 73, "no", 12, PALE)
+    last = "processes, one for each core (or interpreters from\n3.13 on, or threads on Python without the GIL)"
+    p.box(10, 416, 460, 56, last, ORANGE)
     return p
 
 
@@ -183,20 +173,20 @@ def bars(title: str, rows: list[tuple[str, float, str, str]], ratio: bool = Fals
     """(name, value, words, fill): lengths by the logarithm, unless they are ratios."""
     from math import log10
 
-    p = Picture(WIDTH, 50 + 34 * len(rows), title)
+    p = Picture(NARROW, 50 + 46 * len(rows), title)
     p.text(16, 26, title, bold=True)
     values = [value for _, value, _, _ in rows]
     low, high = min(values), max(values)
     for i, (name, value, words, fill) in enumerate(rows):
-        y = 42 + i * 34
+        y = 42 + i * 46
         share = (
             value / high
             if ratio
             else 0.06 + 0.94 * (log10(value / low) / log10(high / low) if high > low else 1)
         )
-        p.text(16, y + 18, name, 13)
-        p.box(330, y, 280 * share, 26, fill=fill)
-        p.text(338 + 280 * share, y + 18, words, 13, bold=True)
+        p.text(16, y + 14, name, 13)
+        p.box(16, y + 20, 370 * share, 16, fill=fill)
+        p.text(24 + 370 * share, y + 33, words, 13, bold=True)
     return p
 
 
