@@ -37,6 +37,7 @@ PROJECT = {
     "docs/howto": "howto/README.md",
     "docs/design": "design/README.md",
 }
+LONG = 20  # letters of a name that is broken in a table
 _FENCE = re.compile(r"(^```.*?^```$)", re.S | re.M)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -91,6 +92,21 @@ def with_reasons(text: str) -> str:
     return re.sub(r"<!-- block: (.*?) -->\n```.*?^```\n", told, text, flags=re.S | re.M)
 
 
+def with_breaks(text: str) -> str:
+    """Long names in the cells of tables may be broken behind a dot, a stroke or an underline, so that columns fit."""
+
+    def broken(match: re.Match[str]) -> str:
+        parts = re.split(r"(?<=[._/])(?=\w)", match[1])
+        letters = ("".join(f"&#{ord(c)};" if c in "*_<>&[]" else c for c in part) for part in parts)
+        return f"<code>{'<wbr>'.join(letters)}</code>"
+
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith("| "):
+            lines[number] = re.sub(r"(?<!`)`([^`\s]{%d,})`(?!`)" % LONG, broken, line)
+    return "\n".join(lines)
+
+
 class Pages:
     """The folder that MkDocs reads."""
 
@@ -107,7 +123,7 @@ class Pages:
         for path in sorted((ROOT / "docs").rglob("*")):
             name = path.relative_to(ROOT / "docs").as_posix()
             if path.suffix == ".md":
-                self.write(name, with_reasons(with_links(path.read_text(), path, name)))
+                self.write(name, with_breaks(with_reasons(with_links(path.read_text(), path, name))))
             elif path.is_file() and path.suffix in (".svg", ".png", ".css", ".js"):
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, self.folder / name)
@@ -151,7 +167,8 @@ class Pages:
         menu = []
         for module, text in python_reference.pages():
             self.write(f"reference/python/{module}.md", text)
-            menu.append(f"        - {module}: reference/python/{module}.md")
+            name = module.removeprefix("manyhands.multiprocessing.")  # the menu is narrow
+            menu.append(f"        - {name}: reference/python/{module}.md")
         return menu
 
 

@@ -3,8 +3,8 @@
 
 Each page at the width of a desktop and of a telephone, in light and dark colours. What is found is printed, and the
 exit status is 1: a page that moves sideways, text whose contrast with its ground is below WCAG's 4.5 (3 for large
-letters), a picture without words, no first heading or more than one, a link of the page that
-leads nowhere. On some pages the keyboard alone is used: the first Tab is the link that skips the menu, each further
+letters), a picture without words, no first heading or more than one, a heading that skips a level, something wide that
+is cut or that the keyboard does not move, a link of the page that leads nowhere. On some pages the keyboard alone is used: the first Tab is the link that skips the menu, each further
 one goes to something that is seen and is marked, none is a trap. The pictures are for looking at.
 """
 
@@ -71,6 +71,20 @@ SEEN = r"""
   }
   const heads = document.querySelectorAll("h1").length;
   if (heads !== 1) found.push(`${heads} first headings`);
+  let level = 0;
+  for (const head of document.querySelectorAll(".md-content :is(h1, h2, h3, h4, h5, h6)")) {
+    const here = Number(head.tagName[1]);
+    if (here > level + 1) found.push(`a heading of level ${here} below one of ${level}: ${head.textContent}`);
+    level = here;
+  }
+  for (const box of document.querySelectorAll(".md-content :is(pre > code, table, p)")) {
+    const scrolls = e => /auto|scroll/.test(getComputedStyle(e).overflowX);
+    let outer = box;
+    while (outer && !scrolls(outer)) outer = outer.parentElement;
+    if (!outer && box.getBoundingClientRect().right > innerWidth + 1) found.push(`cut: ${box.textContent.slice(0, 40)}`);
+    if (outer && outer.scrollWidth > outer.clientWidth + 4 && outer.tabIndex < 0)
+      found.push(`moves sideways, but not by the keyboard: ${box.textContent.slice(0, 40)}`);
+  }
   if (!root.lang || !document.title) found.push("no language or no title");
   for (const link of document.querySelectorAll("a[href^='#']"))
     if (link.hash.length > 1 && !document.getElementById(decodeURIComponent(link.hash.slice(1))))

@@ -20,6 +20,7 @@ MODULES = (
 )
 
 
+WIDE = 94  # letters that fit beside the menus
 # `Lock()` of a context is a method that makes one; these modules have the classes themselves
 CLASSES = ("synchronize", "queues", "connection", "pool", "shared_memory", "managers")
 
@@ -62,6 +63,23 @@ def signature(of: Any) -> str:
     return re.sub(r"^\((self, /, |self, /|self, |self(?=\)))", "(", text)
 
 
+def in_lines(text: str) -> str:
+    """A long signature, with a line for each parameter: commas inside brackets part none."""
+    head, bracket, rest = text.partition("(")
+    if len(text) <= WIDE or not bracket:
+        return text
+    depth, lines = 1, [""]
+    for at, letter in enumerate(rest):
+        depth += (letter in "([{") - (letter in ")]}")
+        if not depth:
+            return f"{head}(\n    " + ",\n    ".join(line.strip() for line in lines) + f",\n{rest[at:]}"
+        if letter == "," and depth == 1:
+            lines.append("")
+        else:
+            lines[-1] += letter
+    return text
+
+
 def members(cls: type) -> Iterator[tuple[str, Any]]:
     """What a class or a parent of it within manyhands adds to the standard library's."""
     seen = set()
@@ -84,14 +102,16 @@ def member_text(cls: type, name: str, value: Any) -> str:
     else:
         return ""
     body = textwrap.indent(text, "    ").lstrip() if text else "as in the standard library."
-    return f"- {head}: {body}\n"
+    return f"- {head}: {body}\n\n"
 
 
 def entry(module: ModuleType, name: str) -> str:
     value = getattr(module, name)
     out = f"## {name}\n\n"
+    if isinstance(value, (int, float, str)):
+        out += f"A constant: `{value!r}`.\n\n"
     if callable(value):
-        out += f"```python\n{name}{signature(value)}\n```\n\n"
+        out += f"```python\n{in_lines(name + signature(value))}\n```\n\n"
     if inspect.isclass(value) and issubclass(value, BaseException):
         bases = ", ".join(base.__name__ for base in value.__mro__[1:-2])
         out += f"An exception: {bases}.\n\n"
