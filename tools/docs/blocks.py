@@ -10,6 +10,9 @@ figures  the numbers in the output vary: they are compared as if each were the s
 needs    what must be there: a version (3.12), numpy, gil, interpreters
 slow     left out of the fast tests
 text     this block of text is no output
+root     runs in the folder of the repository
+unshown  it is run and must succeed; why the page does not show what it prints
+by       what runs it, on the same page: it is kept as a file
 part     lines of a program in examples/, which the tests run as a whole
 skip     not run, and why
 """

@@ -75,19 +75,19 @@ def with_links(text: str, source: Path, page: str) -> str:
 
 
 def with_reasons(text: str) -> str:
-    """Below each block that the tests do not run as it stands the reader is told why."""
+    """Below each block of which the page does not show all the reader is told why."""
 
     def told(match: re.Match[str]) -> str:
-        reason = re.search(r'skip="([^"]*)"', match[1]) or re.search(r"part=(\S+)", match[1])
+        reason = re.search(r'\b(skip|unshown|by|part)=(?:"([^"]*)"|(\S+))', match[1])
         if reason is None:
             return match[0]
-        skipped = "skip=" in match[1]
-        said = (
-            f"Not run by the tests: {reason[1]}."
-            if skipped
-            else f"A part of {reason[1]}, which the tests run."
-        )
-        return f"{match[0]}\n<small>{said}</small>\n"
+        said = {
+            "skip": "Not run by the tests: {}.",
+            "unshown": "Run by the tests; what it prints is not shown: {}.",
+            "by": "Run by {}.",
+            "part": "A part of {}, which the tests run.",
+        }
+        return f"{match[0]}\n<small>{said[reason[1]].format(reason[2] or reason[3])}</small>\n"
 
     return re.sub(r"<!-- block: (.*?) -->\n```.*?^```\n", told, text, flags=re.S | re.M)
 

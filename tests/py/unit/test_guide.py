@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools" / "docs"))
 import blocks as parser  # noqa: E402
 
-PAGES = [path for folder in ("guide", "howto") for path in sorted((ROOT / "docs" / folder).rglob("*.md"))]
-PAGES.append(ROOT / "docs" / "index.md")
+PAGES = [path for folder in ("guide", "howto", "reference") for path in sorted((ROOT / "docs" / folder).rglob("*.md"))]
+PAGES += [ROOT / "docs" / "index.md", ROOT / "docs" / "abi.md"]
 FOUND = [block for page in PAGES for block in parser.blocks(page)]
 FILES = {(block.page, block.options["file"]): block.code for block in FOUND if "file" in block.options}
 LIBRARY = Path(os.environ.get("MANYHANDS_BUILD") or "/nowhere", "core", "libmanyhands.a")
@@ -44,7 +44,7 @@ def cases() -> list[object]:
     return [
         pytest.param(block, id=block.name, marks=[pytest.mark.slow] if "slow" in block.options else [])
         for block in FOUND
-        if "part" not in block.options
+        if not {"part", "by"} & block.options.keys()
     ]
 
 
@@ -76,7 +76,7 @@ def run(block: parser.Block, folder: Path) -> subprocess.CompletedProcess[str]:
     else:
         command = [*LANGUAGES[block.language], str(script)]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=100, env=environment, check=False
+        command, cwd=ROOT if "root" in block.options else folder, capture_output=True, text=True, timeout=100, env=environment, check=False
     )
 
 
@@ -107,6 +107,9 @@ def test_block(block: parser.Block, runs: dict[str, subprocess.CompletedProcess[
         pytest.skip(reason)
     done = runs[block.name]
     assert done.returncode == 0, done.stderr
+    if "unshown" in block.options:
+        assert block.output is None and done.stdout
+        return
     assert parser.same(block.output or "", done.stdout, "figures" in block.options), (
         f"the page shows\n{block.output}\nand it prints\n{done.stdout}\n{done.stderr}"
     )
