@@ -26,6 +26,7 @@ import figures  # noqa: E402
 import pictures  # noqa: E402
 import python_reference  # noqa: E402
 import screen  # noqa: E402
+import sweep  # noqa: E402
 from man_pages import HEADERS, Header, markdown  # noqa: E402
 
 # what lies outside docs/ and has a page of its own
@@ -192,6 +193,17 @@ def shoot_window(out: Path) -> None:
         print(f"docs: the kept picture of the window is used: {error}", file=sys.stderr)
 
 
+def measure(docs: Path) -> None:
+    """All figures and charts of the pages below `docs`, on this machine; what cannot be had is the kept one."""
+    figures.renew(docs)
+    shoot_window(docs / "pictures" / "window.png")
+    picture = [sys.executable, str(ROOT / "tools" / "compare_picture"), str(docs / "pictures" / "compare.svg")]
+    if subprocess.run(picture, check=False).returncode:
+        print("docs: the kept picture of compare is used", file=sys.stderr)
+    if not sweep.renew(docs):
+        print("docs: the kept chart of messages is used", file=sys.stderr)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="with the kept figures and pictures of programs")
@@ -209,8 +221,7 @@ def main() -> int:
     }
     pictures.write(folder / "pages" / "pictures")
     if not options.quick:
-        figures.renew(folder / "pages")
-        shoot_window(folder / "pages" / "pictures" / "window.png")
+        measure(folder / "pages")
     text = (ROOT / "docs" / "mkdocs.yml").read_text()
     for name, lines in menus.items():
         text = re.sub(rf"^ *# made: {name}$", "\n".join(lines), text, flags=re.M)

@@ -6,13 +6,16 @@
     tools/docs/sweep.py build/sweep.json [build/use.json ...]
 
 It draws docs/pictures/queue-sweep.svg, and writes the tables into their pages (figures.py says how they are marked).
+`make docs` measures the first, for its site alone.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
+import tempfile
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -137,16 +140,33 @@ def put(docs: Path, name: str, lines: str) -> None:
             page.write_text(made)
 
 
+def write(rows: list[Row], docs: Path) -> None:
+    sweep = points(rows)
+    (docs / "pictures" / "queue-sweep.svg").write_text(chart(sweep).svg())
+    put(docs, "sweep", sweep_table(sweep))
+    if any(row["name"] in USES for row in rows):
+        put(docs, "use", use_table(rows))
+
+
+def renew(docs: Path) -> bool:
+    """Measure, and write it into the pages below `docs`; False where it cannot be measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "sweep.json"
+        command = ["make", "bench", f"ONLY={SWEEP}*", f"JSON={kept}"]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+        rows: list[Row] = json.loads(kept.read_text()) if kept.exists() else []
+    if done.returncode or len(points(rows)) < 2:
+        return False
+    write(rows, docs)
+    return True
+
+
 def main(paths: list[str]) -> int:
     rows: list[Row] = [row for path in paths for row in json.loads(Path(path).read_text())]
-    sweep = points(rows)
-    if len(sweep) < 2:
+    if len(points(rows)) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    (ROOT / "docs" / "pictures" / "queue-sweep.svg").write_text(chart(sweep).svg())
-    put(ROOT / "docs", "sweep", sweep_table(sweep))
-    if any(row["name"] in USES for row in rows):
-        put(ROOT / "docs", "use", use_table(rows))
+    write(rows, ROOT / "docs")
     return 0
 
 

@@ -219,3 +219,32 @@ def test_the_sweep_is_drawn_and_goes_to_its_place(tmp_path: Path, monkeypatch: p
     for (x, low), (same, high) in zip(ours, theirs, strict=True):
         assert x == same and low > high  # less time is further down
     assert sweep.main([]) == 2
+
+
+def test_what_is_drawn_fetches_nothing() -> None:
+    for path in (ROOT / "docs/pictures").glob("*.svg"):
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"url\([\"']?http|href=|@import|@font-face", text), path
+
+
+def test_make_docs_measures_the_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [{"name": f"mp/queue-sweep-{size}", "ours_ns": 1e3, "peer_ns": 2e3, "ratio": 2.0, "unit": "ns"}
+            for size in ("1kb", "1mb")]  # fmt: skip
+    code = 0
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        [path] = [word.removeprefix("JSON=") for word in command if word.startswith("JSON=")]
+        assert command[:3] == ["make", "bench", "ONLY=mp/queue-sweep-*"]
+        Path(path).write_text(json.dumps(said))
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(sweep.subprocess, "run", run)
+    (tmp_path / "guide").mkdir()
+    (tmp_path / "pictures").mkdir()
+    page = tmp_path / "guide" / "sharing.md"
+    page.write_text((ROOT / "docs/guide/sharing.md").read_text())
+    assert sweep.renew(tmp_path)
+    assert "| 1 MB | 2 µs | 1 µs | 2 times |" in page.read_text()
+    assert "<svg" in (tmp_path / "pictures" / "queue-sweep.svg").read_text()
+    code = 1
+    assert not sweep.renew(tmp_path)
