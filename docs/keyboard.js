@@ -1,3 +1,8 @@
+/* The field for the colours that has the focus is the one whose button is seen: the theme marks none when it starts. */
+addEventListener("load", () => {
+  for (const field of document.querySelectorAll(".md-option")) field.checked = !field.nextElementSibling.hidden;
+});
+
 /* The buttons that open the menu and the search on a telephone are labels: the keyboard reaches them as well. */
 document.addEventListener("DOMContentLoaded", () => {
   for (const label of document.querySelectorAll("label.md-header__button[for]")) {

@@ -42,6 +42,9 @@ class Browser:
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.ask("Page.enable")
+        # a page remembers the colours that it was first seen in
+        forget = "try { localStorage.clear() } catch {}"
+        self.ask("Page.addScriptToEvaluateOnNewDocument", source=forget)
 
     def ask(self, method: str, **given: Any) -> dict[str, Any]:
         self.number += 1
