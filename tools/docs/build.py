@@ -38,7 +38,7 @@ PROJECT = {
     "docs/howto": "howto/README.md",
     "docs/design": "design/README.md",
 }
-LONG = 20  # letters of a name that is broken in a table
+_LONG_NAME = re.compile(r"(?<!`)`([^`\s]{20,})`(?!`)")  # in a table
 _FENCE = re.compile(r"(^```.*?^```$)", re.S | re.M)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -104,7 +104,7 @@ def with_breaks(text: str) -> str:
     lines = text.split("\n")
     for number, line in enumerate(lines):
         if line.startswith("| "):
-            lines[number] = re.sub(r"(?<!`)`([^`\s]{%d,})`(?!`)" % LONG, broken, line)
+            lines[number] = _LONG_NAME.sub(broken, line)
     return "\n".join(lines)
 
 
@@ -197,7 +197,11 @@ def measure(docs: Path) -> None:
     """All figures and charts of the pages below `docs`, on this machine; what cannot be had is the kept one."""
     figures.renew(docs)
     shoot_window(docs / "pictures" / "window.png")
-    picture = [sys.executable, str(ROOT / "tools" / "compare_picture"), str(docs / "pictures" / "compare.svg")]
+    picture = [
+        sys.executable,
+        str(ROOT / "tools" / "compare_picture"),
+        str(docs / "pictures" / "compare.svg"),
+    ]
     if subprocess.run(picture, check=False).returncode:
         print("docs: the kept picture of compare is used", file=sys.stderr)
     if not sweep.renew(docs):

@@ -4,8 +4,9 @@
 Each page at the width of a desktop and of a telephone, in light and dark colours. What is found is printed, and the
 exit status is 1: a page that moves sideways, text whose contrast with its ground is below WCAG's 4.5 (3 for large
 letters), a picture without words, no first heading or more than one, a heading that skips a level, something wide that
-is cut or that the keyboard does not move, a link of the page that leads nowhere. On some pages the keyboard alone is used: the first Tab is the link that skips the menu, each further
-one goes to something that is seen and is marked, none is a trap. The pictures are for looking at.
+is cut or that the keyboard does not move, a link of the page that leads nowhere. On some pages the keyboard alone is
+used: the first Tab is the link that skips the menu, each further one goes to something that is seen and is marked, none
+is a trap. The pictures are for looking at.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ SEEN = r"""
     const scrolls = e => /auto|scroll/.test(getComputedStyle(e).overflowX);
     let outer = box;
     while (outer && !scrolls(outer)) outer = outer.parentElement;
-    if (!outer && box.getBoundingClientRect().right > innerWidth + 1) found.push(`cut: ${box.textContent.slice(0, 40)}`);
+    const words = box.textContent.slice(0, 40);
+    if (!outer && box.getBoundingClientRect().right > innerWidth + 1) found.push(`cut: ${words}`);
     if (outer && outer.scrollWidth > outer.clientWidth + 4 && outer.tabIndex < 0)
-      found.push(`moves sideways, but not by the keyboard: ${box.textContent.slice(0, 40)}`);
+      found.push(`moves sideways, but not by the keyboard: ${words}`);
   }
   if (!root.lang || !document.title) found.push("no language or no title");
   for (const link of document.querySelectorAll("a[href^='#']"))
@@ -167,6 +169,9 @@ def look(site: Path, pictures: Path, program: str) -> int:
                 page.look(*size)
                 page.open(path)
                 found = page.run(SEEN)
+                colours = page.run("document.body.dataset.mdColorScheme")
+                if colours != {"light": "default", "dark": "slate"}[size[2]]:
+                    found.append(f"the colours are {colours}")
                 if kind != "dark" and name.partition("/")[0] in ("index.html", "guide", "howto", "reference"):
                     page.shoot(pictures / f"{name.replace('/', '-').removesuffix('.html')}-{kind}.png")
                 if name in BY_KEYS:

@@ -154,7 +154,12 @@ def choose() -> Picture:
         ("Is it fast enough as it is?", "yes", "leave it alone", GREY),
         ("Does it mostly wait (network,\ndisk, other programs)?", "yes", "threads, many", GREEN),
         ("May it crash, or must it be\nended from outside?", "yes", "processes", ORANGE),
-        ("Is the time spent in C code that\nlets the GIL go (NumPy, hashing)?", "yes", "threads,\none for each core", GREEN),
+        (
+            "Is the time spent in C code that\nlets the GIL go (NumPy, hashing)?",
+            "yes",
+            "threads,\none for each core",
+            GREEN,
+        ),
         ("Are the calls shorter than\nhanding them over?", "yes", "chunks, or\nleave it alone", GREY),
     )
     for i, (question, answer, result, fill) in enumerate(steps):
@@ -164,7 +169,9 @@ def choose() -> Picture:
         p.box(326, y, 144, 56, result, fill)
         p.arrow(139, y + 56, 139, y + 79)
         p.text(147, y + 73, "no", 12, PALE)
-    last = "processes, one for each core (or interpreters from\n3.13 on, or threads on Python without the GIL)"
+    last = (
+        "processes, one for each core (or interpreters from\n3.13 on, or threads on Python without the GIL)"
+    )
     p.box(10, 416, 460, 56, last, ORANGE)
     return p
 

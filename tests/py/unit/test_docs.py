@@ -96,9 +96,13 @@ FAULTS = {
         "no words for the picture",
     ),
     "double": ("<h1>One</h1><h1>Two</h1>", "2 first headings"),
-    "deep": ("<div class='md-content'><h1>One</h1><h3>Three</h3></div>", "a heading of level 3 below one of 1"),
+    "deep": (
+        "<div class='md-content'><h1>One</h1><h3>Three</h3></div>",
+        "a heading of level 3 below one of 1",
+    ),
     "held": (
-        "<h1>Held</h1><div class='md-content'><pre style='overflow-x: auto'><code>%s</code></pre></div>" % ("w" * 999),
+        "<h1>Held</h1><div class='md-content'><pre style='overflow-x: auto'><code>%s</code></pre></div>"
+        % ("w" * 999),
         "not by the keyboard",
     ),
     "lost": ("<h1>Lost</h1><a href='#nowhere'>there</a>", "leads nowhere"),

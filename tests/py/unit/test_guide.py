@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools" / "docs"))
 import blocks as parser  # noqa: E402
 
-PAGES = [path for folder in ("guide", "howto", "reference") for path in sorted((ROOT / "docs" / folder).rglob("*.md"))]
+PAGES = [
+    path
+    for folder in ("guide", "howto", "reference")
+    for path in sorted((ROOT / "docs" / folder).rglob("*.md"))
+]
 PAGES += [ROOT / "docs" / "index.md", ROOT / "docs" / "abi.md"]
 FOUND = [block for page in PAGES for block in parser.blocks(page)]
 FILES = {(block.page, block.options["file"]): block.code for block in FOUND if "file" in block.options}
@@ -76,7 +80,13 @@ def run(block: parser.Block, folder: Path) -> subprocess.CompletedProcess[str]:
     else:
         command = [*LANGUAGES[block.language], str(script)]
     return subprocess.run(
-        command, cwd=ROOT if "root" in block.options else folder, capture_output=True, text=True, timeout=100, env=environment, check=False
+        command,
+        cwd=ROOT if "root" in block.options else folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=environment,
+        check=False,
     )
 
 
