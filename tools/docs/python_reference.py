@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
 import re
@@ -17,12 +18,29 @@ MODULES = (
     "manyhands.multiprocessing",
     "manyhands.futures",
     "manyhands.shared",
+    "manyhands.named",
+    "manyhands.advise",
 )
+OWN = ("manyhands.named", "manyhands.advise", "manyhands._impl.named", "manyhands.shared")
+# what nobody makes by its name: calls return it
+RETURNED = {
+    "manyhands": ("manyhands._impl.observe.Observation", "manyhands._impl.observe.ThreadTimes"),
+    "manyhands.futures": tuple(
+        f"manyhands.futures.{place}"
+        for place in (
+            "_options.Options",
+            "_executor.View",
+            "_map.Results",
+            "_executor.Statistics",
+            "_executor.WorkerFigures",
+        )
+    ),
+}
 
 
 WIDE = 94  # letters that fit beside the menus
 # `Lock()` of a context is a method that makes one; these modules have the classes themselves
-CLASSES = ("synchronize", "queues", "connection", "pool", "shared_memory", "managers")
+CLASSES = ("synchronize", "queues", "connection", "pool", "shared_memory", "sharedctypes", "managers")
 
 
 def public_names(module: ModuleType) -> list[str]:
@@ -36,6 +54,8 @@ def public_names(module: ModuleType) -> list[str]:
 
 def doc(of: Any) -> str:
     text = inspect.getdoc(of) or ""
+    if re.fullmatch(r"Alias for field number \d+", text):  # of a named tuple: it says nothing
+        return ""
     # what the interpreter writes above the text of functions in C
     return re.sub(r"\A\w+\(.*?\)\n--\n\n", "", text, flags=re.S)
 
@@ -92,6 +112,14 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
                 yield name, value
 
 
+def own(cls: type) -> bool:
+    """Whether the standard library has nothing of that name."""
+    place = cls.__module__
+    return any(path.startswith(place) for paths in RETURNED.values() for path in paths) or place.startswith(
+        OWN
+    )
+
+
 def member_text(cls: type, name: str, value: Any) -> str:
     bound = getattr(cls, name)
     text = as_markdown(doc(bound))
@@ -101,16 +129,18 @@ def member_text(cls: type, name: str, value: Any) -> str:
         head = f"`{name}`"
     else:
         return ""
+    if not text and own(cls):
+        return f"- {head}\n\n"
     body = textwrap.indent(text, "    ").lstrip() if text else "as in the standard library."
     return f"- {head}: {body}\n\n"
 
 
-def entry(module: ModuleType, name: str) -> str:
+def entry(module: ModuleType, name: str, level: str = "##") -> str:
     value = getattr(module, name)
-    out = f"## {name}\n\n"
+    out = f"{level} {name}\n\n"
     if isinstance(value, (int, float, str)):
         out += f"A constant: `{value!r}`.\n\n"
-    if callable(value):
+    if callable(value) and level == "##":
         out += f"```python\n{in_lines(name + signature(value))}\n```\n\n"
     if inspect.isclass(value) and issubclass(value, BaseException):
         bases = ", ".join(base.__name__ for base in value.__mro__[1:-2])
@@ -119,6 +149,13 @@ def entry(module: ModuleType, name: str) -> str:
     if inspect.isclass(value) and not vars(value).get("__doc__"):
         text = ""  # what it has inherited is about another class
     out += as_markdown(text) + "\n\n" if text else ""
+    if inspect.isclass(value) and issubclass(value, enum.Enum):
+        return (
+            out
+            + "Its values: "
+            + ", ".join(f"`{name}` ({one.value!r})" for name, one in value.__members__.items())
+            + ".\n\n"
+        )
     if inspect.isclass(value):
         found = [member_text(value, *one) for one in members(value)]
         if any(found):
@@ -129,7 +166,13 @@ def entry(module: ModuleType, name: str) -> str:
 def module_page(name: str) -> str:
     module = importlib.import_module(name)
     out = f"# {name}\n\n{as_markdown(doc(module))}\n\n"
-    return out + "".join(entry(module, one) for one in public_names(module))
+    out += "".join(entry(module, one) for one in public_names(module))
+    if name in RETURNED:
+        out += "## What calls return\n\n"
+    for path in RETURNED.get(name, ()):
+        place, _, returned = path.rpartition(".")
+        out += entry(importlib.import_module(place), returned, "###")
+    return out
 
 
 def pages() -> Iterator[tuple[str, str]]:

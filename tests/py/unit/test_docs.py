@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -162,6 +163,16 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert "`pause(timeout: float | None = None" in threading and "`acquire_read(" in threading
     classes = dict(python_reference.pages())["manyhands.multiprocessing.synchronize"]
     assert "`recover(" in classes and "## RWLock" in classes
+    assert "### Options" in dict(python_reference.pages())["manyhands.futures"]
+    assert "`PAUSED` ('paused')" in threading
+
+
+@needs_core
+def test_no_public_module_is_left_out_of_the_reference() -> None:
+    """errors is in manyhands itself, and the command line has its own help."""
+    shown = {name for name, _ in python_reference.pages()} | {"manyhands.errors", "manyhands.cli"}
+    for module in pkgutil.iter_modules(manyhands.__path__, "manyhands."):
+        assert module.name in shown or "._" in module.name, module.name
 
 
 def test_figures_go_to_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
