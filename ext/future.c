@@ -256,8 +256,13 @@ static int wait_for_outcome(ext_future *self, const char *function, PyObject *co
     return 0;
 }
 
+/* Ctrl-C reaches the workers of a terminal's group as well. What one of them makes of it may be here before the calling
+ * thread has looked at its own: that one is raised, alone. */
 static void raise_exception(PyObject *error)
 {
+    if (PyErr_CheckSignals() < 0) {
+        return;
+    }
     if (PyExceptionInstance_Check(error)) {
         PyErr_SetObject((PyObject *) Py_TYPE(error), error);
     } else if (PyExceptionClass_Check(error)) {

@@ -1,9 +1,12 @@
 """Future: the same tests for the standard library's and for ours, and what is ours beyond it."""
 
+import _thread
 import asyncio
+import collections
 import concurrent.futures
 import gc
 import logging
+import operator
 import pickle
 import signal
 import subprocess
@@ -361,6 +364,17 @@ def test_ctrl_c_ends_the_wait(tmp_path):
         time.sleep(0.1)
         child.send_signal(signal.SIGINT)
         assert child.communicate(timeout=30)[0] == "interrupted\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError()])
+def test_ctrl_c_that_has_come_is_told_before_what_a_worker_made_of_it(error):
+    future = futures.Future()
+    future.set_exception(error)
+    at_once = map(operator.call, [_thread.interrupt_main, future.result])  # no bytecode between the two
+    with pytest.raises(KeyboardInterrupt) as caught:
+        collections.deque(at_once, 0)
+    assert caught.value is not error
+    assert future.exception() is error
 
 
 def test_every_thread_sees_the_condition_appear():

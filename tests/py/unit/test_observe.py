@@ -174,15 +174,22 @@ def test_it_may_begin_in_a_thread_that_is_to_be_paused() -> None:
     assert not thread.is_alive()
 
 
+def wait_until_the_observer(is_there: bool) -> None:
+    """/proc shows a thread that was joined a moment longer."""
+    end = time.monotonic() + 30
+    while ("mh-observer" in threads_of_the_process()) is not is_there:
+        assert time.monotonic() < end, threads_of_the_process()
+
+
 def test_no_thread_stays() -> None:
     seen = manyhands.observe().start()
-    while "mh-observer" not in threads_of_the_process():
-        pass
+    wait_until_the_observer(True)
     seen.stop()
-    assert "mh-observer" not in threads_of_the_process()
+    wait_until_the_observer(False)
     seen = manyhands.observe().start()
+    wait_until_the_observer(True)
     del seen
-    assert "mh-observer" not in threads_of_the_process()
+    wait_until_the_observer(False)
 
 
 def test_a_forked_child_has_what_was_seen() -> None:
