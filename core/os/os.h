@@ -201,6 +201,7 @@ int mh_os_thread_cpu_of(int pid, int tid, int64_t *ns);
 void mh_os_thread_name(const char *name); /* of the calling thread, 15 bytes are shown */
 /* SIGKILL this process when nobody holds the other end of `fd` (a pipe's or socket's) any more. */
 int mh_os_die_with(int fd);
+int mh_os_adopt(int whether); /* PR_SET_CHILD_SUBREAPER: 1 or 0 as it was before */
 
 /* look.c: a thread of this process. The system call that it sleeps in, and the first argument: 0, 1 where it
  * runs, negative. Is that a futex call: 1, 2 of several words, 0. Its name. Own memory that may be gone. */

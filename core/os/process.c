@@ -127,6 +127,16 @@ void mh_os_thread_name(const char *name)
     errno = saved;
 }
 
+int mh_os_adopt(int whether)
+{
+    int before = 0;
+    if (prctl(PR_GET_CHILD_SUBREAPER, (unsigned long) (uintptr_t) &before, 0, 0, 0) < 0 ||
+        (before != whether && prctl(PR_SET_CHILD_SUBREAPER, (unsigned long) whether, 0, 0, 0) < 0)) {
+        return -errno;
+    }
+    return before;
+}
+
 int mh_os_die_with(int fd)
 {
     int saved = errno;

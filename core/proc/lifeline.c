@@ -63,6 +63,11 @@ int mh_process_lifeline(int *fd)
     return fd == NULL ? -EINVAL : mh__lifeline(fd);
 }
 
+int mh_process_adopt_orphans(int whether)
+{
+    return mh_os_adopt(whether != 0);
+}
+
 int mh_process_die_with(int fd)
 {
     return mh_os_die_with(fd);

@@ -150,6 +150,12 @@ MH_API int mh_process_sentinel(const mh_process *process);
 MH_API int mh_process_lifeline(int *fd);
 MH_API int mh_process_die_with(int fd);
 
+/* Be the parent of descendants whose own parent has ended, in place of init: they are waited for here, as children
+ * are. It holds for the process, with all its threads, and not for its children. 1 or 0 as it was before; -EINVAL (no
+ * such thing in this kernel).
+ * Safety: MT-safe PROC-local AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */
+MH_API int mh_process_adopt_orphans(int whether);
+
 /* 1 while that process lives (a zombie does not), else 0. `start`: from mh_process_start_time, 0: not
  * checked. When it began, in clock ticks since boot: with the id, its identity; 0 where there is none.
  * Safety: MT-safe PROC-safe AS-safe FORK-safe | never waits | allocs: none | death: nothing shared */

@@ -506,6 +506,38 @@ TEST(who_lives)
     CHECK(!mh_process_alive(-1, 0) && !mh_process_alive(0, 0));
 }
 
+static int leave_an_orphan(void *tell)
+{
+    int child = (int) fork();
+    if (child == 0) {
+        _exit(23);
+    }
+    return write(*(int *) tell, &child, sizeof child) == sizeof child ? 0 : 1;
+}
+
+TEST(orphans_that_are_adopted_are_waited_for)
+{
+    int ends[2], orphan = 0;
+    CHECK_EQ(pipe(ends), 0);
+    for (int adopts = 1; adopts >= 0; adopts--) {
+        int before = mh_process_adopt_orphans(adopts);
+        if (before == -EINVAL && t_emulated()) {
+            SKIP("the emulator has no such thing");
+        }
+        CHECK_EQ(before, 1 - adopts);
+        CHECK_EQ(t_wait(t_fork(leave_an_orphan, &ends[1]), 5), 0);
+        CHECK_EQ(read(ends[0], &orphan, sizeof orphan), (ssize_t) sizeof orphan);
+        if (adopts) {
+            CHECK_EQ(t_wait(orphan, 5), 23);
+        } else {
+            CHECK_EQ(waitpid(orphan, NULL, 0), -1);
+            CHECK_EQ(errno, ECHILD);
+        }
+    }
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Neither descriptors nor places of the arena are used up. */
 TEST_LIMIT(twelve_hundred_children_leave_nothing, 120)
 {
