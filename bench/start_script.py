@@ -1,4 +1,5 @@
-"""A program that starts processes: python start_script.py PACKAGE METHOD N prints the ns of one start and join.
+"""A program that starts processes: python start_script.py PACKAGE METHOD N BEFORE prints the ns of one start and join,
+of N after so many BEFORE.
 
 It is the main script, which children of forkserver and spawn import: what that costs is part of the figure.
 """
@@ -22,8 +23,9 @@ def start_and_join(context: object) -> None:
 
 
 def main() -> None:
-    context, count = multiprocessing.get_context(sys.argv[2]), int(sys.argv[3])
-    start_and_join(context)  # the fork server, where there is one, is up
+    context, count, before = multiprocessing.get_context(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    for _ in range(before):
+        start_and_join(context)
     began = time.perf_counter_ns()
     for _ in range(count):
         start_and_join(context)

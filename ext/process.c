@@ -200,6 +200,17 @@ static PyObject *die_with(PyObject *Py_UNUSED(module), PyObject *fd)
     return rc < 0 ? state_error(rc, "") : Py_NewRef(Py_None);
 }
 
+/* The attribute is the process's, so whoever sets it keeps others from doing so meanwhile. */
+static PyObject *adopt_orphans(PyObject *Py_UNUSED(module), PyObject *whether)
+{
+    int wanted = PyObject_IsTrue(whether);
+    if (wanted < 0) {
+        return NULL;
+    }
+    int before = mh_process_adopt_orphans(wanted);
+    return before < 0 ? state_error(before, "") : PyBool_FromLong(before);
+}
+
 /* ---- the arena --------------------------------------------------------------------------------------------------- */
 
 static PyObject *arena_reserve(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -281,6 +292,9 @@ static PyMethodDef process_functions[] = {
         "lifeline($module, /)\n--\n\nA descriptor for one child that hangs up when this process ends."),
     EXT_METHOD("die_with", die_with, METH_O,
                "die_with($module, fd, /)\n--\n\nBe killed when the parent whose lifeline this is ends."),
+    EXT_METHOD("adopt_orphans", adopt_orphans, METH_O,
+               "adopt_orphans($module, whether, /)\n--\n\nBe the parent of descendants whose own has ended; "
+               "what was set before."),
     EXT_METHOD(
         "arena_reserve", arena_reserve, METH_NOARGS,
         "arena_reserve($module, /)\n--\n\nA place for a child about to start; None where all are taken."),

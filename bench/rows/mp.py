@@ -275,12 +275,12 @@ def process_fork(side: Any) -> Any:
     return _start_join(side, "fork")
 
 
-def _script_starts(method: str, count: int) -> Any:
-    """pairs(n) of a script that is the main program; it starts and joins `count` processes."""
+def _script_starts(method: str, count: int, before: int) -> Any:
+    """pairs(n) of a script that is the main program; it starts and joins `count` processes, after so many `before`."""
     script = Path(__file__).parent.parent / "start_script.py"
 
     def once(package: str) -> float:
-        command = [sys.executable, str(script), package, method, str(count)]
+        command = [sys.executable, str(script), package, method, str(count), str(before)]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     def pairs(n: int) -> list[tuple[float, float]]:
@@ -289,5 +289,9 @@ def _script_starts(method: str, count: int) -> Any:
     return pairs
 
 
-row("mp/process-forkserver", "multiprocessing.Process", pairs=_script_starts("forkserver", 10))(_start_join)
-row("mp/process-spawn", "multiprocessing.Process", pairs=_script_starts("spawn", 3))(_start_join)
+# The fork server is up after one start, the zygote of spawned children after two.
+row("mp/process-forkserver", "multiprocessing.Process", pairs=_script_starts("forkserver", 10, 1))(
+    _start_join
+)
+row("mp/process-spawn", "multiprocessing.Process", pairs=_script_starts("spawn", 10, 2))(_start_join)
+row("mp/first-spawn", "multiprocessing.Process", pairs=_script_starts("spawn", 1, 0))(_start_join)

@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# The stdlib keeps these for the life of the process; they are no leak.
+# These are kept for the life of the process, and are no leak; the zygote of spawned children likewise.
 KEPT = ("resource_tracker", "forkserver")
 GRACE = 2.0
 
@@ -53,9 +54,12 @@ def root() -> Path:
 def child_processes() -> dict[int, str]:
     """The living children of this process: pid and command line. Zombies do not count."""
     found = {}
+    zygotes = sys.modules.get("manyhands.multiprocessing._zygote")
     for listing in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for pid in map(int, listing.read_text().split()):
+                if zygotes is not None and pid == zygotes.zygote._pid:
+                    continue
                 with contextlib.suppress(OSError):
                     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
                     command = (

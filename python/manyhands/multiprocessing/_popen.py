@@ -252,9 +252,30 @@ class ForkLaunch(Launch):
 class SpawnLaunch(Launch):
     """By a new interpreter, which begins with the signals blocked that are blocked here."""
 
+    _fds: list[int]
+
     def _begin(self, process_obj: Any) -> None:
         _start_tracker()
-        super()._begin(process_obj)
+        tracker = stdlib_of("multiprocessing.resource_tracker").getfd()
+        self._fds.append(tracker)
+        data = _for_child(self, process_obj)
+        ours, theirs = _two_pipes()
+        self.sentinel = ours[0]
+        self.finalizer = _util.Finalize(self, _util.close_fds, ours)
+        try:
+            self._fds += [theirs[0], theirs[1]]
+            self.pid = self._interpreter(tracker_fd=tracker, pipe_handle=theirs[0])
+            with open(ours[1], "wb", closefd=False) as file:
+                file.write(data)
+        finally:
+            _util.close_fds(*theirs)
+
+    def _interpreter(self, **handles: int) -> int:
+        from manyhands.multiprocessing._zygote import zygote
+
+        command, executable = _spawn().get_command_line(**handles), _spawn().get_executable()
+        pid = zygote.start(command, executable, self._fds)
+        return _util.spawnv_passfds(executable, command, self._fds) if pid is None else pid
 
 
 def _start_tracker() -> None:
@@ -303,7 +324,7 @@ class ServerLaunch(Launch):
     def _begin(self, process_obj: Any) -> None:
         from manyhands.multiprocessing import _forkserver
 
-        data = self._for_child(process_obj)
+        data = _for_child(self, process_obj)
         with _forkserver.perhaps_for_want_of_a_module():
             if not self._ask(data) and not self._ask(data):
                 raise coded(EOFError("the fork server has died"), "MH-FORK-SERVER")
@@ -332,16 +353,6 @@ class ServerLaunch(Launch):
                 raise  # it may have made one
             return False
 
-    def _for_child(self, process_obj: Any) -> Any:
-        data = io.BytesIO()
-        _context.set_spawning_popen(self)
-        try:
-            _reduction.dump(_spawn().get_preparation_data(process_obj._name), data)
-            _reduction.dump(process_obj, data)
-        finally:
-            _context.set_spawning_popen(None)
-        return data.getbuffer()
-
     def _told(self, size: int) -> bytes:
         """So many bytes from the server. EOFError where it is gone."""
         told = b""
@@ -361,6 +372,18 @@ class ServerLaunch(Launch):
             self.returncode, self.cpu_time = _forkserver.ENDED.unpack(self._told(_forkserver.ENDED.size))
         except (OSError, EOFError):
             self.returncode = 255  # the server died before the child
+
+
+def _for_child(popen: Any, process_obj: Any) -> Any:
+    """What a child reads that does not share our memory."""
+    data = io.BytesIO()
+    _context.set_spawning_popen(popen)
+    try:
+        _reduction.dump(_spawn().get_preparation_data(process_obj._name), data)
+        _reduction.dump(process_obj, data)
+    finally:
+        _context.set_spawning_popen(None)
+    return data.getbuffer()
 
 
 def _is_read_by_nobody(fd: int) -> bool:

@@ -776,6 +776,11 @@ def process_control() -> None:
     failing(core.ProcessControl, -1, 0)
 
 
+@row("adopt_orphans")
+def adopt_orphans() -> None:
+    assert core.adopt_orphans(True) is False and core.adopt_orphans(False) is True
+
+
 @row("lifeline")
 def lifeline() -> None:
     os.close(core.lifeline())
