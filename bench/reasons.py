@@ -64,8 +64,9 @@ REASONS: dict[str, str] = {
     "27 where the goal was set",
     "pool/create-forkserver": "two forks of a warm server, one after the other, take 5 of 7.5 ms, the end of the "
     "workers the rest; the peer's children take 15, not the 89 of the machine on which the goal was set",
-    "pool/create-spawn": "of a worker's 42 ms Python's start takes 11, multiprocessing.spawn 17, in both; ours 5, the "
-    "main module and Python's end the rest. docs/design/0021 says why no server hands out children here",
+    "pool/create-spawn": "2.2 to 2.8x from run to run: the workers come from a zygote, and the end of an "
+    "interpreter, which copies 1,800 pages there, takes 6 of a worker's 13 ms (docs/design/0026); the pool that begins "
+    "the zygote is the slowest pair",
     "mp/value-get": _VALUE,
     "mp/array-item": _VALUE,
     "mp/process-fork": "processor time of a start and join: 1.5 ms the peer's, 1.9 ours, and 26 pages more to copy "
@@ -73,8 +74,6 @@ REASONS: dict[str, str] = {
     "looks at start times in /proc (25 µs)",
     "mp/process-forkserver": "the fork of a warm server takes 0.9 of 3.2 ms, its child's life and end 2.4; the "
     "peer's child takes 10 to 12, not the 25 of the machine on which the goal was set",
-    "mp/process-spawn": "Python's start and the imports of multiprocessing take the most, in both; ours come on top. "
-    "docs/design/0021 says why no server hands out children here",
     "mp/queue-1kb": "0.53 µs between two cores, 0.3 in the bare C prototype; the peer takes 5.4, 44 where the goal "
     "was set; pairs of one run differ with how long the two sides run at the same time",
     "mp/queue-int": "0.3 µs between two cores, 0.2 for put and get in one process, where no function has 5 % but the "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -17,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import types
 from collections.abc import Iterator
 
@@ -39,9 +41,7 @@ READY, UNFIT, GO = b"R", b"U", b"G"
 STREAMS = (0, 1, 2)
 MOST_BYTES = 65536  # of a request
 LONGEST = 3.0  # seconds that an answer may take: the zygote may have been stopped
-PATIENCE = (
-    0.1  # seconds that the start which begins one waits for it: as long as an interpreter takes to start
-)
+APART = 0.02  # seconds between two starts that are not of one pool: who asks again begins a zygote, for those to come
 _FLAG = "--multiprocessing-fork"  # by which a child knows itself, and people find it in a list of processes
 _HERE = os.path.dirname(os.path.abspath(__file__))
 # The standard library's names first: where ours stand in for them, they load in the order that a program has.
@@ -123,10 +123,13 @@ def _is_terminal(fd: int) -> bool:
     return os.isatty(fd)
 
 
+_PUT_OFF = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2}
+
+
 @contextlib.contextmanager
 def _no_signals() -> Iterator[set[int]]:
-    """Block all in this thread. Gives the mask that it has, and a child inherits."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    """Block those that programs have handlers for. Gives the mask that the thread has, and a child inherits."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _PUT_OFF)
     try:
         yield {int(number) for number in mask}
     finally:
@@ -147,13 +150,14 @@ def _adopting() -> Iterator[None]:
 
 
 class Zygote:
-    """At most one for this process. Begun by the second start that inherits what the one before it did."""
+    """At most one for this process. Begun by a start some time after another one that inherited the same."""
 
     _socket: socket.socket | None = None
     _finalizer: Any = None
     _pid = _pidfd = -1
     _ready = _busy = False
     _seen: Any = None  # what the last child inherited
+    _at = 0.0  # when it was started
     _made_in: Any = None  # what the zygote did
     _unfit: Any = None  # what one inherited that was of no use
 
@@ -171,17 +175,17 @@ class Zygote:
                 self._busy = False
 
     def _start(self, command: list[str], executable: Any, fds: list[int]) -> int | None:
-        now, before = heritage(command, executable), self._seen
-        self._seen, patience = now, 0.0
+        now, before, at = heritage(command, executable), self._seen, time.monotonic()
+        apart = at - self._at > APART
+        self._seen, self._at = now, at
         if now is None or now == self._unfit:
             return None
         if self._socket is None or now != self._made_in:
-            if now != before:
-                return None
-            self.end()
-            self._begin(command, executable, now)
-            patience = PATIENCE
-        return self._ask(command, fds) if self._is_ready(patience) else None
+            if now == before and apart:
+                self.end()
+                self._begin(command, executable, now)
+            return None
+        return self._ask(command, fds) if self._is_ready() else None
 
     def _begin(self, command: list[str], executable: Any, now: Any) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -200,11 +204,11 @@ class Zygote:
         self._socket, self._made_in, self._ready = ours, now, False
         self._finalizer = _util.Finalize(None, self.end, exitpriority=-100)
 
-    def _is_ready(self, patience: float = 0.0) -> bool:
+    def _is_ready(self) -> bool:
         assert self._socket is not None
         if self._ready:
             return True
-        if not select.select([self._socket], [], [], patience)[0]:
+        if not select.select([self._socket], [], [], 0)[0]:
             return False
         try:
             word = self._socket.recv(1)
@@ -332,63 +336,66 @@ def _let_go_of_the_streams() -> None:
     os.close(nothing)
 
 
-def _serve(listener: socket.socket, ended: int) -> tuple[list[str], list[int], set[int], list[int]]:
+Request = tuple[list[str], list[int], set[int], list[int]]
+
+
+def _serve(listener: socket.socket, ended: int) -> Request:
+    """Have a process wait for each request, which forks the child and ends. Returns in the child, once its parent is the
+    program."""
+    while True:
+        told, tell = os.pipe()
+        gone, go = os.pipe()
+        between = os.fork()
+        if between == 0:
+            _util.close_fds(told, go)
+            request = _receive(listener, ended)
+            _leave_a_child(tell, request)
+            os.close(tell)
+            if os.read(gone, 1) != GO:
+                os._exit(255)  # the zygote has died before it told of this one
+            os.close(gone)
+            return request
+        _util.close_fds(tell, gone)
+        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored nobody has to bury
+            os.waitpid(between, 0)
+        answer = os.read(told, TOLD.size)
+        if not answer:  # nobody can ask any more
+            os._exit(0)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            listener.send(answer)
+            os.write(go, GO)
+        _util.close_fds(told, go)
+
+
+def _receive(listener: socket.socket, ended: int) -> Request:
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(ended, select.POLLIN)
-    while True:
-        if ended in dict(poll.poll()):
-            os._exit(0)
-        room = socket.CMSG_SPACE(MOST_FDS * 4)
-        data, ancillary, flags, _ = listener.recvmsg(MOST_BYTES, room)
-        if not data:
-            os._exit(0)
-        fds = array.array("i")
-        for _, _, content in ancillary:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-        command, numbers, mask = pickle.loads(data)
-        if flags & socket.MSG_CTRUNC or len(fds) != len(numbers):
-            listener.send(TOLD.pack(-24))  # EMFILE
-        elif _fork(listener):
-            return command, numbers, mask, fds.tolist()
-        _util.close_fds(*fds)
+    if ended in dict(poll.poll()):
+        os._exit(0)
+    data, ancillary, flags, _ = listener.recvmsg(MOST_BYTES, socket.CMSG_SPACE(MOST_FDS * 4))
+    if not data:
+        os._exit(0)
+    fds = array.array("i")
+    for _, _, content in ancillary:
+        fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    command, numbers, mask = pickle.loads(data)
+    if flags & socket.MSG_CTRUNC:
+        fds = fds[:0]
+    return command, numbers, mask, fds.tolist()
 
 
-def _fork(listener: socket.socket) -> bool:
-    """In the child True, once it is the parent's: whoever forked it has ended."""
-    told, tell = os.pipe()
-    gone, go = os.pipe()
+def _leave_a_child(tell: int, request: Request) -> None:
+    """Returns in the child; else this process's work is done."""
     try:
-        between = os.fork()
-        if between == 0:
-            child = _leave_a_child(tell)
-            _util.close_fds(told, tell, go)
-            if child == 0 and os.read(gone, 1) == GO:
-                os.close(gone)
-                return True
-            os._exit(255)  # the zygote has died before it told of this one
-        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored nobody has to bury
-            os.waitpid(between, 0)
-        os.close(tell)
-        tell = -1
-        answer = os.read(told, TOLD.size)
-    except OSError as error:
-        answer = TOLD.pack(-(error.errno or 11))
-    listener.send(answer or TOLD.pack(-11))  # it was killed: EAGAIN
-    os.write(go, GO)
-    _util.close_fds(*(fd for fd in (told, tell, gone, go) if fd >= 0))
-    return False
-
-
-def _leave_a_child(tell: int) -> int:
-    """0 in the child; else this process's work is done."""
-    try:
+        if len(request[3]) != len(request[1]):
+            raise OSError(errno.EMFILE, "not all descriptors arrived")
         child = os.fork()
     except OSError as error:
-        child = -(error.errno or 11)
+        child = -(error.errno or errno.EAGAIN)
     if child != 0:
         os.write(tell, TOLD.pack(child))
-    return child
+        os._exit(0)
 
 
 def _place(received: list[int], numbers: list[int]) -> None:

@@ -36,8 +36,8 @@ def wait_for(true):
 
 @pytest.fixture(autouse=True)
 def none(monkeypatch):
-    """Each test begins without one, and leaves none. The start that begins one is executed itself."""
-    monkeypatch.setattr(_zygote, "PATIENCE", 0)
+    """Each test begins without one, and leaves none. Any two starts are far enough apart."""
+    monkeypatch.setattr(_zygote, "APART", 0)
     zygote.end()
     zygote._seen = zygote._unfit = None
     yield
@@ -76,10 +76,19 @@ def test_the_second_start_begins_one_and_later_ones_come_from_it():
     assert is_from_a_zygote()
 
 
-def test_the_second_start_waits_for_it_a_moment(monkeypatch):
-    monkeypatch.setattr(_zygote, "PATIENCE", LONG)
-    assert not is_from_a_zygote()
-    assert is_from_a_zygote()
+def test_the_workers_of_one_pool_begin_none(monkeypatch):
+    """They would wait for the cores that it takes."""
+    monkeypatch.setattr(_zygote, "APART", LONG)
+    for _ in range(3):
+        assert not is_from_a_zygote()
+    assert zygote._socket is None
+    with CONTEXT.Pool(2) as pool:
+        assert pool.map(abs, [-1, 2]) == [1, 2]
+    assert zygote._socket is None
+    monkeypatch.setattr(_zygote, "APART", 0)
+    warm()
+    with CONTEXT.Pool(2) as pool:
+        assert pool.map(helpers.origin, range(20)) == [True] * 20
 
 
 # ---- nothing tells its children from others
@@ -299,7 +308,7 @@ if __name__ == "__main__":
     from manyhands.multiprocessing import _zygote
     from manyhands.multiprocessing._zygote import zygote
     import time
-    _zygote.PATIENCE = 0
+    _zygote.APART = 0
     ask()
     ask()
     while zygote._socket is not None and not zygote._is_ready():

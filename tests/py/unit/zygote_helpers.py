@@ -71,6 +71,10 @@ def facts():
     }
 
 
+def origin(_):
+    return is_from_a_zygote()
+
+
 def tell(queue):
     queue.put((is_from_a_zygote(), facts(), descriptors(), random.random()))
 
