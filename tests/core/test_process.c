@@ -506,13 +506,13 @@ TEST(who_lives)
     CHECK(!mh_process_alive(-1, 0) && !mh_process_alive(0, 0));
 }
 
-static int leave_an_orphan(void *tell)
+static void leave_an_orphan(void *tell)
 {
     int child = (int) fork();
     if (child == 0) {
         _exit(23);
     }
-    return write(*(int *) tell, &child, sizeof child) == sizeof child ? 0 : 1;
+    CHECK_EQ(write(*(int *) tell, &child, sizeof child), (ssize_t) sizeof child);
 }
 
 TEST(orphans_that_are_adopted_are_waited_for)

@@ -119,7 +119,7 @@ def _space(name: str) -> int:
 def _is_terminal(fd: int) -> bool:
     """What the streams of an interpreter depend on. OSError where a child would have none."""
     if not os.get_inheritable(fd):
-        raise OSError(9, "closed in whoever is executed")
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     return os.isatty(fd)
 
 
@@ -340,8 +340,7 @@ Request = tuple[list[str], list[int], set[int], list[int]]
 
 
 def _serve(listener: socket.socket, ended: int) -> Request:
-    """Have a process wait for each request, which forks the child and ends. Returns in the child, once its parent is the
-    program."""
+    """Have a process wait for each request, which forks the child and ends. Returns in the child, then the program's."""
     while True:
         told, tell = os.pipe()
         gone, go = os.pipe()
@@ -389,7 +388,7 @@ def _leave_a_child(tell: int, request: Request) -> None:
     """Returns in the child; else this process's work is done."""
     try:
         if len(request[3]) != len(request[1]):
-            raise OSError(errno.EMFILE, "not all descriptors arrived")
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         child = os.fork()
     except OSError as error:
         child = -(error.errno or errno.EAGAIN)
