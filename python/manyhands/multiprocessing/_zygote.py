@@ -340,7 +340,7 @@ Request = tuple[list[str], list[int], set[int], list[int]]
 
 
 def _serve(listener: socket.socket, ended: int) -> Request:
-    """Have a process wait for each request, which forks the child and ends. Returns in the child, then the program's."""
+    """Have a process wait for each request, which forks the child and ends. Returns in it, then the program's."""
     while True:
         told, tell = os.pipe()
         gone, go = os.pipe()
