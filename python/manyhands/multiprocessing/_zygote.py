@@ -183,7 +183,10 @@ class Zygote:
         if self._socket is None or now != self._made_in:
             if now == before and apart:
                 self.end()
-                self._begin(command, executable, now)
+                with contextlib.suppress(
+                    OSError
+                ):  # no descriptor, no process is left: what is executed meets it or not
+                    self._begin(command, executable, now)
             return None
         return self._ask(command, fds) if self._is_ready() else None
 

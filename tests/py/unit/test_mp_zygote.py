@@ -1,6 +1,7 @@
 """The zygote: its children cannot be told from interpreters that were executed, and where they could be, one is."""
 
 import contextlib
+import errno
 import multiprocessing.spawn
 import os
 import resource
@@ -395,6 +396,16 @@ def test_one_that_was_killed_is_replaced():
     assert not is_from_a_zygote()
     wait_for(zygote._is_ready)
     assert zygote._pid != before and is_from_a_zygote()
+
+
+def test_one_that_cannot_begin_costs_nothing(monkeypatch):
+    def none_left(*args):
+        raise OSError(errno.EMFILE, "no descriptor is left")
+
+    monkeypatch.setattr(_zygote.socket, "socketpair", none_left)
+    for _ in range(3):
+        assert not is_from_a_zygote()
+    assert zygote._socket is None
 
 
 def test_one_that_was_stopped_is_not_waited_for(monkeypatch):
