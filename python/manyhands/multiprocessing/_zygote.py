@@ -146,6 +146,13 @@ def _adopting() -> Iterator[None]:
         core.adopt_orphans(before)
 
 
+def _bury(group: int, end: float) -> None:
+    """Those of a dead zygote's group that fell to this process. They end at once; who holds them up is not awaited."""
+    while time.monotonic() < end:
+        if os.waitpid(-group, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
+
+
 # ---- the parent's side ----------------------------------------------------------------------------------------------
 
 
@@ -263,6 +270,7 @@ class Zygote:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
+            _bury(self._pid, time.monotonic() + 1)
         self._forget()
 
     def _forget(self) -> None:
@@ -287,6 +295,8 @@ os.register_at_fork(after_in_child=zygote.in_child)
 
 def main(fd: int, parent: int) -> types.CodeType:
     """Serve, until the parent ends or closes its end. Returns in each child: what it is to execute."""
+    group = os.getpgid(0)
+    os.setpgid(0, 0)
     listener = socket.socket(fileno=fd)
     ended = os.pidfd_open(parent)
     if os.getppid() != parent:
@@ -305,6 +315,7 @@ def main(fd: int, parent: int) -> types.CodeType:
     gc.freeze()  # else each child's first collection would copy all these pages
     listener.send(READY)
     command, numbers, mask, received = _serve(listener, ended)
+    os.setpgid(0, group)
     listener.close()
     os.close(ended)
     _place(received, numbers)
