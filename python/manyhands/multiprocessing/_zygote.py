@@ -91,9 +91,11 @@ def heritage(command: list[str], executable: Any) -> tuple[Any, ...] | None:
 
 def _is_patched() -> bool:
     """Debuggers and packers change how a child is executed: then it is."""
-    changed = _spawn.get_command_line.__module__ != _spawn.__name__
     fork_exec = getattr(sys.modules.get("_posixsubprocess"), "fork_exec", len)
-    return changed or _util.spawnv_passfds.__module__ != _util.__name__ or type(fork_exec) is not type(len)
+    ours = (_spawn.get_command_line, _spawn.__name__), (_util.spawnv_passfds, _util.__name__)
+    return type(fork_exec) is not type(len) or any(
+        getattr(one, "__module__", "") != home for one, home in ours
+    )
 
 
 def _read(name: str) -> bytes:
@@ -190,9 +192,9 @@ class Zygote:
         if self._socket is None or now != self._made_in:
             if now == before and apart:
                 self.end()
-                with contextlib.suppress(
-                    OSError
-                ):  # no descriptor, no process is left: what is executed meets it or not
+                # No descriptor or process is left, or it may not adopt: what is executed meets that, or does not.
+                with contextlib.suppress(OSError):
+                    core.adopt_orphans(core.adopt_orphans(True))
                     self._begin(command, executable, now)
             return None
         return self._ask(command, fds) if self._is_ready() else None
@@ -218,10 +220,10 @@ class Zygote:
         assert self._socket is not None
         if self._ready:
             return True
-        if not select.select([self._socket], [], [], 0)[0]:
-            return False
         try:
-            word = self._socket.recv(1)
+            word = self._socket.recv(1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
         except ConnectionResetError:
             word = UNFIT
         if word != READY:

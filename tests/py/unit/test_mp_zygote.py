@@ -342,6 +342,7 @@ CHANGES_FOR_EVER = {
     "session": "os.setsid() if os.getpid() != os.getpgid(0) else os.setpgid(0, os.getppid())",
     "folder": "os.chdir('/')",
     "closed": "os.close(0)",
+    "replaced": "import functools, multiprocessing.util as u; u.spawnv_passfds = functools.partial(u.spawnv_passfds)",
     "patched": "import multiprocessing.spawn as s; f = s.get_command_line; s.get_command_line = lambda **k: f(**k)",
 }
 
@@ -408,6 +409,23 @@ def test_one_that_cannot_begin_costs_nothing(monkeypatch):
     for _ in range(3):
         assert not is_from_a_zygote()
     assert zygote._socket is None
+
+
+def test_a_program_with_thousands_of_descriptors():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 1200:
+        pytest.skip("so many are not allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    fds = []
+    try:
+        while not fds or fds[-1] < 1100:
+            fds.append(os.open(os.devnull, os.O_RDONLY))
+        warm()
+        assert is_from_a_zygote()
+    finally:
+        for fd in fds:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_one_that_was_stopped_is_not_waited_for(monkeypatch):
