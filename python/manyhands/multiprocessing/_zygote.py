@@ -6,7 +6,6 @@ anything that a child inherits has changed meanwhile, one is executed. docs/desi
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import gc
@@ -250,10 +249,9 @@ class Zygote:
     def _answer(self, request: bytes, numbers: list[int]) -> int | None:
         """None: it has died, and left no child."""
         assert self._socket is not None
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))]
         self._socket.settimeout(LONGEST)
         try:
-            self._socket.sendmsg([request], ancillary)
+            socket.send_fds(self._socket, [request], numbers)
             told = self._socket.recv(TOLD.size)
         except OSError:
             told = b""
@@ -388,16 +386,11 @@ def _receive(listener: socket.socket, ended: int) -> Request:
     poll.register(ended, select.POLLIN)
     if ended in dict(poll.poll()):
         os._exit(0)
-    data, ancillary, flags, _ = listener.recvmsg(MOST_BYTES, socket.CMSG_SPACE(MOST_FDS * 4))
+    data, fds, _, _ = socket.recv_fds(listener, MOST_BYTES, MOST_FDS)
     if not data:
         os._exit(0)
-    fds = array.array("i")
-    for _, _, content in ancillary:
-        fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     command, numbers, mask = pickle.loads(data)
-    if flags & socket.MSG_CTRUNC:
-        fds = fds[:0]
-    return command, numbers, mask, fds.tolist()
+    return command, numbers, mask, fds
 
 
 def _leave_a_child(tell: int, request: Request) -> None:
