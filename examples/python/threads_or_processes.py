@@ -1,4 +1,5 @@
-"""Threads and processes side by side, measured on this machine: start, memory, switching, sharing, computing.
+"""Threads and processes side by side, measured on this machine: start, memory, failure, debugging, switching, sharing,
+computing.
 
     python threads_or_processes.py [--json FILE] [--quick]
 
@@ -6,6 +7,7 @@ Prints one line for each point. Takes about five seconds.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -41,6 +43,32 @@ def start_and_join(make):
     worker.join()
 
 
+# Workers that wait, for two of the measurements.
+
+
+def wait_for(ready, event):
+    ready.release()
+    event.wait()
+
+
+@contextlib.contextmanager
+def waiting(module, count):
+    """The numbers of the processes in which so many wait."""
+    ready, event = module.Semaphore(0), module.Event()
+    make = module.Thread if module is threading else module.Process
+    workers = [make(target=wait_for, args=(ready, event)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    for _ in workers:
+        ready.acquire()
+    try:
+        yield [os.getpid()] if module is threading else [worker.pid for worker in workers]
+    finally:
+        event.set()
+        for worker in workers:
+            worker.join()
+
+
 # Memory: what twenty more that do nothing add to the whole program, shared pages counted by their share.
 
 
@@ -49,25 +77,10 @@ def memory_of(pid):
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
 
 
-def wait_for(ready, event):
-    ready.release()
-    event.wait()
-
-
 def memory_of_one(module, count=20):
-    ready, event = module.Semaphore(0), module.Event()
-    make = module.Thread if module is threading else module.Process
-    workers = [make(target=wait_for, args=(ready, event)) for _ in range(count)]
     before = memory_of(os.getpid())
-    for worker in workers:
-        worker.start()
-    for _ in workers:
-        ready.acquire()
-    pids = {os.getpid(), *(worker.pid for worker in workers if module is not threading)}
-    after = sum(map(memory_of, pids))
-    event.set()
-    for worker in workers:
-        worker.join()
+    with waiting(module, count) as pids:
+        after = sum(map(memory_of, {os.getpid(), *pids}))
     return (after - before) / count
 
 
@@ -97,6 +110,41 @@ def left_after_a_crash(kind):
     command = [sys.executable, __file__, "--three", kind]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return f"{done.stdout.strip() or 0} of 2"
+
+
+# Debugging: who started the program gives commands to the debugger in a worker; all are asked where they stand.
+
+
+def stop_and_look(order):
+    breakpoint()
+    return order
+
+
+def debugged(kind):
+    """A program of its own, because its standard input has the commands."""
+    make = threading.Thread if kind == "threads" else mp.Process
+    start_and_join(lambda: make(target=stop_and_look, args=("soup",)))
+
+
+def debugger_listens(kind):
+    command = [sys.executable, __file__, "--debugged", kind]
+    commands = "p order.upper()\ncontinue\n"
+    done = subprocess.run(command, input=commands, capture_output=True, text=True, timeout=60)
+    if "(Pdb)" not in done.stdout:
+        raise RuntimeError(f"no debugger was there: {done.stdout}{done.stderr}")
+    return "yes" if "SOUP" in done.stdout else "no"
+
+
+def stacks_of(pids):
+    dump = [sys.executable, "-m", "manyhands", "dump"]
+    return "".join(subprocess.check_output([*dump, str(pid)], text=True) for pid in pids)
+
+
+def time_for_stacks(module, repeats, count=8):
+    with waiting(module, count) as pids:
+        if stacks_of(pids).count("in wait_for\n") != count:
+            raise RuntimeError("a stack is missing")
+        return median_seconds(repeats, lambda: stacks_of(pids))
 
 
 # Switching: two hand the turn to each other by semaphores.
@@ -195,6 +243,9 @@ def rows(quick):
     yield "memory", "memory of one more that waits", "B", *memory
     yield "many", "so many that wait fit into 1 GB", "", *(f"{1e9 / max(one, 1):,.0f}" for one in memory)
     yield "crash", "one crashes: so many others go on", "", *map(left_after_a_crash, ("threads", "processes"))
+    yield "debugger", "breakpoint() in one: pdb listens", "", *map(debugger_listens, ("threads", "processes"))
+    stacks = time_for_stacks(threading, 1 if quick else 5), time_for_stacks(fork, 1)
+    yield "stacks", "see the stacks of 8 that wait", "s", *stacks
     rounds = 200 if quick else 3000
     said = "the turn to the other and back"
     yield "switch", said, "s", turn_and_back(threading, rounds), turn_and_back(fork, rounds)
@@ -238,10 +289,12 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="keep the figures in this file")
     parser.add_argument("--quick", action="store_true", help="less exact, in a second or two")
     parser.add_argument("--three", help=argparse.SUPPRESS)
+    parser.add_argument("--debugged", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.three:
-        three(options.three)
-        return
+        return three(options.three)
+    if options.debugged:
+        return debugged(options.debugged)
     version = ".".join(map(str, sys.version_info[:3]))
     cores = len(os.sched_getaffinity(0))
     print(f"CPython {version}, {cores} core{'s' * (cores > 1)}")

@@ -281,4 +281,38 @@ def test_threads_or_processes(tmp_path: Path) -> None:
     assert [row["name"] for row in found][:4] == ["start", "start-forkserver", "start-spawn", "memory"]
     figures = [row for row in found if row["unit"] and row["name"] != "memory"]
     assert all(value is None or value > 0 for row in figures for value in row["values"])
-    assert next(row for row in found if row["name"] == "crash")["values"] == ["0 of 2", "2 of 2"]
+    values = {row["name"]: row["values"] for row in found}
+    assert values["crash"] == ["0 of 2", "2 of 2"]
+    assert values["debugger"] == ["yes", "no"]
+    threads, processes = values["stacks"]
+    assert processes > threads, "eight commands take longer than one"
+
+
+LISTENS = 'sys.stdin = open("/dev/tty")'
+AT_THE_TERMINAL = f"""
+import sys
+import manyhands.multiprocessing as mp
+
+def stop_and_look(order):
+    {LISTENS}
+    breakpoint()
+    return order
+
+if __name__ == "__main__":
+    worker = mp.Process(target=stop_and_look, args=("soup",))
+    worker.start()
+    worker.join()
+    sys.exit(worker.exitcode)
+"""
+ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+def test_a_debugger_in_a_worker_listens_to_the_terminal(tmp_path: Path) -> None:
+    """As docs/guide/which.md says below its figures."""
+    assert f"`{LISTENS}`" in (ROOT / "docs/guide/which.md").read_text()
+    script = tmp_path / "stop.py"
+    script.write_text(AT_THE_TERMINAL)
+    command = [sys.executable, "-c", ON_A_TERMINAL, sys.executable, str(script)]
+    commands = "p order.upper()\ncontinue\n"
+    done = subprocess.run(command, input=commands, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "'SOUP'" in done.stdout, done.stdout + done.stderr
