@@ -102,6 +102,10 @@ docs: ## the guide and the reference as a site in build/docs/site; QUICK=1 takes
 docs-look: docs ## the built site in a browser: two widths, contrast, keyboard; pictures in build/docs/look (chromium)
 	@$$($(SETUP) python) tools/docs/look.py
 
+.PHONY: links
+links: ## every link that leads out of the project is asked: what has moved, what is gone (needs a network)
+	@$$($(SETUP) python) tools/docs/links.py $(ARGS)
+
 .PHONY: newcomer
 newcomer: ## the path of a newcomer with a clock: clone, README's first command, one's own function compared; LIMIT=300
 	@$$($(SETUP) python) tools/docs/newcomer.py $(or $(LIMIT),300)
