@@ -54,8 +54,6 @@ def public_names(module: ModuleType) -> list[str]:
 
 def doc(of: Any) -> str:
     text = inspect.getdoc(of) or ""
-    if re.fullmatch(r"Alias for field number \d+", text):  # of a named tuple: it says nothing
-        return ""
     # what the interpreter writes above the text of functions in C
     return re.sub(r"\A\w+\(.*?\)\n--\n\n", "", text, flags=re.S)
 

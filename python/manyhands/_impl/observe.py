@@ -22,14 +22,31 @@ class ThreadTimes(NamedTuple):
     name: str
     ident: int
     native_id: int
-    seconds: float  # how long it was observed
-    python: float  # it ran Python, or C code that keeps the GIL
-    c: float  # it ran C code that let the GIL go
-    gil: float  # it waited for the GIL
-    lock: float  # it waited for a lock, queue, event, condition...
-    outside: float  # it slept, or waited for files, the network, another process
-    cpu: float  # seconds of processor time that the kernel counted meanwhile
+    seconds: float
+    python: float
+    c: float
+    gil: float
+    lock: float
+    outside: float
+    cpu: float
     samples: int
+
+
+_FIELDS = {  # what help() and the reference say of each
+    "name": "The thread's name; where `threading` does not know it, the system's name or number.",
+    "ident": "As `Thread.ident`; 0 for all threads together.",
+    "native_id": "The system's number, as `Thread.native_id`; 0 for all threads together.",
+    "seconds": "How long it was observed, in seconds.",
+    "python": "The share of that time in which it ran Python, or C code that keeps the GIL: 0 to 1.",
+    "c": "The share in which it ran C code that let the GIL go.",
+    "gil": "The share in which it waited for the GIL.",
+    "lock": "The share in which it waited for a lock, a queue, an event, a condition or the like.",
+    "outside": "The share in which it slept, or waited for files, the network or another process.",
+    "cpu": "Seconds of processor time that the kernel counted meanwhile.",
+    "samples": "How often it was looked at.",
+}
+for _field, _text in _FIELDS.items():
+    getattr(ThreadTimes, _field).__doc__ = _text
 
 
 class Observation:

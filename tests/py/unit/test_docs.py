@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import pydoc
 import re
 import subprocess
 import sys
@@ -165,6 +166,16 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert "`recover(" in classes and "## RWLock" in classes
     assert "### Options" in dict(python_reference.pages())["manyhands.futures"]
     assert "`PAUSED` ('paused')" in threading
+
+
+@needs_core
+def test_the_fields_of_named_tuples_say_what_they_are() -> None:
+    """In help() and in the reference. Of itself Python says "Alias for field number 3"."""
+    for name, text in python_reference.pages():
+        assert "Alias for field" not in text, name
+    said = pydoc.render_doc(importlib.import_module("manyhands._impl.observe").ThreadTimes)
+    assert "Alias for field" not in said and "The share in which it waited for the GIL." in said
+    assert "- `cpu`: Seconds of processor time" in dict(python_reference.pages())["manyhands"]
 
 
 @needs_core
