@@ -135,16 +135,16 @@ def debugger_listens(kind):
     return "yes" if "SOUP" in done.stdout else "no"
 
 
-def stacks_of(pids):
+def see_stacks(pids, count):
     dump = [sys.executable, "-m", "manyhands", "dump"]
-    return "".join(subprocess.check_output([*dump, str(pid)], text=True) for pid in pids)
+    seen = "".join(subprocess.check_output([*dump, str(pid)], text=True) for pid in pids)
+    if seen.count("in wait_for\n") != count:
+        raise RuntimeError(f"not {count} stacks: {seen}")
 
 
 def time_for_stacks(module, repeats, count=8):
     with waiting(module, count) as pids:
-        if stacks_of(pids).count("in wait_for\n") != count:
-            raise RuntimeError("a stack is missing")
-        return median_seconds(repeats, lambda: stacks_of(pids))
+        return median_seconds(repeats, lambda: see_stacks(pids, count))
 
 
 # Switching: two hand the turn to each other by semaphores.
@@ -244,7 +244,7 @@ def rows(quick):
     yield "many", "so many that wait fit into 1 GB", "", *(f"{1e9 / max(one, 1):,.0f}" for one in memory)
     yield "crash", "one crashes: so many others go on", "", *map(left_after_a_crash, ("threads", "processes"))
     yield "debugger", "breakpoint() in one: pdb listens", "", *map(debugger_listens, ("threads", "processes"))
-    stacks = time_for_stacks(threading, 1 if quick else 5), time_for_stacks(fork, 1)
+    stacks = time_for_stacks(threading, 3), time_for_stacks(fork, 1)
     yield "stacks", "see the stacks of 8 that wait", "s", *stacks
     rounds = 200 if quick else 3000
     said = "the turn to the other and back"
