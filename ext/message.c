@@ -332,16 +332,23 @@ static PyObject *take_block(ext_state *state, mh_arena *arena, const message_blo
     return block_wrap(state, block, (size_t) record->offset, (size_t) record->size, (int) record->readonly);
 }
 
+static PyObject *fresh_bytes(const char *data, size_t size)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t) size);
+    if (bytes != NULL) {
+        mh_memory_fresh(PyBytes_AS_STRING(bytes), size);
+        copy(PyBytes_AS_STRING(bytes), data, size);
+    }
+    return bytes;
+}
+
 static PyObject *bytes_of(PyObject *block)
 {
     Py_buffer view;
     if (PyObject_GetBuffer(block, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, view.len);
-    if (bytes != NULL) {
-        copy(PyBytes_AS_STRING(bytes), view.buf, (size_t) view.len);
-    }
+    PyObject *bytes = fresh_bytes(view.buf, (size_t) view.len);
     PyBuffer_Release(&view);
     return bytes;
 }
@@ -430,7 +437,7 @@ PyObject *message_unpack(ext_state *state, const char *data, size_t size, uint32
 PyObject *message_bytes(ext_state *state, const char *data, size_t size, uint32_t tag)
 {
     if ((tag & ~MESSAGE_TAKEN) == MESSAGE_RAW || (tag & ~MESSAGE_TAKEN) == MESSAGE_PICKLE) {
-        return PyBytes_FromStringAndSize(data, (Py_ssize_t) size);
+        return fresh_bytes(data, size);
     }
     PyObject *value = message_unpack(state, data, size, tag);
     PyObject *bytes =

@@ -150,6 +150,19 @@ int mh_os_discard_private(void *address, size_t size)
     return (int) mh__result(madvise(address, size, MADV_DONTNEED), saved);
 }
 
+/* Only pages that lie inside: what is beside them may be another's, and stay small. */
+void mh_os_large_pages(void *address, size_t size)
+{
+    const uintptr_t large = (uintptr_t) 2 << 20;
+    uintptr_t begin = ((uintptr_t) address + large - 1) & ~(large - 1);
+    uintptr_t end = ((uintptr_t) address + size) & ~(large - 1);
+    int saved = errno;
+    if (begin < end) {
+        (void) madvise((void *) begin, end - begin, MADV_HUGEPAGE); /* EINVAL: this kernel has none */
+    }
+    errno = saved;
+}
+
 size_t mh_os_page(void)
 {
     static _Atomic(size_t) known;

@@ -5,8 +5,17 @@
 #include <stdlib.h>
 
 #include "core/os/os.h"
+#include "manyhands/arena.h"
 
 #define ROOM_LEAST 256
+#define LARGE ((size_t) 4 << 20) /* below, asking costs what large pages save */
+
+void mh_memory_fresh(void *memory, size_t size)
+{
+    if (size >= LARGE) {
+        mh_os_large_pages(memory, size);
+    }
+}
 
 int mh__message_room(mh_message *message, size_t size)
 {
@@ -25,6 +34,7 @@ int mh__message_room(mh_message *message, size_t size)
     if (!data) {
         return -ENOMEM;
     }
+    mh_memory_fresh(data, room);
     free(message->data);
     message->data = data;
     message->room = room;

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <manyhands/arena.h>
 #include <manyhands/error.h>
 
 #include "core/os/os.h"
@@ -275,6 +276,47 @@ static const struct code {
 enum { CODES = sizeof codes / sizeof codes[0], LAST_ERRNO = 133 };
 
 /* No two codes have one name or one text: a log line says which it was. */
+/* "hg" among the flags of the mapping around `address`: large pages were asked for. */
+static int large_pages_asked_for(const void *address)
+{
+    char line[512];
+    int inside = 0, asked = 0;
+    FILE *file = fopen("/proc/self/smaps", "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL) {
+        unsigned long begin, end;
+        if (sscanf(line, "%lx-%lx ", &begin, &end) == 2) {
+            inside = begin <= (uintptr_t) address && (uintptr_t) address < end;
+        } else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
+            asked = strstr(line, " hg") != NULL;
+        }
+    }
+    (void) fclose(file);
+    return asked;
+}
+
+TEST(large_pages_are_asked_for_inside_of_large_fresh_memory_alone)
+{
+    const size_t large = (size_t) 2 << 20, size = 8 * large;
+    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    char *first = (char *) (((uintptr_t) memory + large - 1) & ~(uintptr_t) (large - 1));
+    memory[0] = memory[size - 1] = first[5] = 7;
+    errno = 77;
+    mh_memory_fresh(first + 1, large);                   /* too little */
+    mh_memory_fresh(first + 1, 2 * large);               /* one whole page lies inside */
+    mh_memory_fresh((void *) (large - 4096), 2 * large); /* nothing there: refused, and not told */
+    mh_memory_fresh(NULL, 0);
+    CHECK_EQ(errno, 77);
+    CHECK(memory[0] == 7 && memory[size - 1] == 7 && first[5] == 7);
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) {
+        SKIP("this kernel has no large pages");
+    }
+    CHECK_EQ(large_pages_asked_for(first + large - 1), 0);
+    CHECK_EQ(large_pages_asked_for(first + large), 1);
+    CHECK_EQ(large_pages_asked_for(first + 2 * large), 0);
+}
+
 TEST(every_code_has_a_name_and_a_text_of_its_own)
 {
     for (int i = 0; i < CODES; i++) {
