@@ -30,7 +30,7 @@ struct mh__tls {
     int (*exit_hook)(void *arg); /* mh_on_terminate */
     void *exit_arg;
     int64_t hook_every;
-    int64_t hook_slept;              /* sleep since the hook ran last */
+    int64_t hook_due;                /* when a wait calls it next; 0: no wait has begun since it ran last */
     const volatile void *slice_word; /* the shared word that was slept on last ... */
     uint32_t slice_expected;         /* ... for this value ... */
     int64_t slice;                   /* ... and how long the next slice is */

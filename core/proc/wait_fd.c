@@ -38,20 +38,27 @@ static int poll_once(int fd, mh_deadline until)
 
 static int run_hook(struct mh__tls *tls)
 {
-    tls->hook_slept = 0;
+    tls->hook_due = 0;
     return tls->hook != NULL ? tls->hook(tls->hook_arg) : -EINTR;
 }
 
-static mh_deadline slice_end(const struct mh__tls *tls, mh_deadline deadline, const mh_cancel *cancel)
+/* When the hook is to be called; MH_FOREVER: on signals alone. */
+static mh_deadline hook_due(struct mh__tls *tls)
 {
-    int64_t slice = INT64_MAX;
-    if (cancel != NULL || tls->control != NULL) {
-        slice = SLICE_NS;
+    if (tls->hook == NULL || tls->hook_every <= 0) {
+        return MH_FOREVER;
     }
-    if (tls->hook != NULL && tls->hook_every > 0 && tls->hook_every < slice) {
-        slice = tls->hook_every;
+    if (tls->hook_due == 0) {
+        tls->hook_due = mh_in_ns(tls->hook_every);
     }
-    mh_deadline end = slice == INT64_MAX ? MH_FOREVER : mh_in_ns(slice);
+    return tls->hook_due;
+}
+
+static mh_deadline slice_end(struct mh__tls *tls, mh_deadline deadline, const mh_cancel *cancel)
+{
+    mh_deadline end = cancel != NULL || tls->control != NULL ? mh_in_ns(SLICE_NS) : MH_FOREVER;
+    mh_deadline due = hook_due(tls);
+    end = due < end ? due : end;
     return end < deadline ? end : deadline;
 }
 
@@ -66,15 +73,12 @@ int mh__wait_fd(int fd, mh_deadline deadline, mh_cancel *cancel)
         if (cancel != NULL && mh_cancel_requested(cancel)) {
             return -ECANCELED;
         }
-        mh_deadline before = mh_now();
         int rc = poll_once(fd, slice_end(tls, deadline, cancel));
         if (rc != -ETIMEDOUT && rc != -EINTR) {
             return rc;
         }
         mh_deadline now = mh_now();
-        tls->hook_slept += now - before;
-        if (rc == -EINTR ||
-            (tls->hook != NULL && tls->hook_every > 0 && tls->hook_slept >= tls->hook_every)) {
+        if (rc == -EINTR || now >= hook_due(tls)) {
             int told = run_hook(tls);
             if (told < 0) {
                 return told;

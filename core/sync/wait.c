@@ -48,10 +48,18 @@ struct sleep {
     int64_t slice;
     int64_t slice_end; /* 0: it has not begun */
     int polls;
-    int64_t start; /* of the last sleep, where someone wants to know */
 };
 
-enum outcome { WOKEN, WOKEN_BY_OTHER, LOOK, TIMED_OUT, SLICED, POLLED, SIGNALLED };
+enum outcome {
+    WOKEN,
+    WOKEN_BY_OTHER,
+    LOOK,
+    TIMED_OUT,
+    SLICED,
+    POLLED,
+    DUE,
+    SIGNALLED
+}; /* DUE: the hook is */
 
 static void pass_wake_on(void *arg)
 {
@@ -69,7 +77,7 @@ static int64_t first_slice(const struct sleep *s)
 static void remember_slice(struct sleep *s, enum outcome outcome)
 {
     struct mh__tls *tls = s->tls;
-    if (outcome == POLLED) {
+    if (outcome == POLLED || outcome == DUE) {
         return; /* in the middle of a slice, which goes on */
     }
     s->slice_end = 0;
@@ -95,25 +103,24 @@ static int64_t plan(struct sleep *s, enum outcome *at_end)
 {
     int64_t until = s->deadline;
     *at_end = TIMED_OUT;
-    s->start = 0;
     int64_t every = s->hooked ? s->tls->hook_every : 0;
     if (s->slices == NULL && !s->polls && every == 0) {
         return until;
     }
-    s->start = mh_os_now();
+    int64_t now = mh_os_now();
     if (s->slices != NULL) {
         if (s->slice_end == 0) {
             s->slice = first_slice(s);
-            s->slice_end = s->start + s->slice;
+            s->slice_end = now + s->slice;
         }
         sooner(s->slice_end, SLICED, &until, at_end);
     }
     if (s->polls) {
-        sooner(s->start + POLL_NS, POLLED, &until, at_end);
+        sooner(now + POLL_NS, POLLED, &until, at_end);
     }
     if (every > 0) {
-        sooner(s->start + (s->tls->hook_slept < every ? every - s->tls->hook_slept : 0), POLLED, &until,
-               at_end);
+        s->tls->hook_due = s->tls->hook_due == 0 ? now + every : s->tls->hook_due;
+        sooner(s->tls->hook_due, DUE, &until, at_end);
     }
     return until;
 }
@@ -145,9 +152,6 @@ static enum outcome sleep_once(struct sleep *s)
     enum outcome at_end;
     int64_t until = plan(s, &at_end);
     int rc = sleep_on_words(s, until);
-    if (s->hooked && s->tls->hook_every > 0) {
-        s->tls->hook_slept += rc == -ETIMEDOUT ? until - s->start : mh_os_now() - s->start;
-    }
     switch (rc) {
     case -EAGAIN:
         return LOOK;
@@ -168,10 +172,10 @@ static int ask_hook(const struct sleep *s, enum outcome outcome)
     if (!s->hooked) {
         return outcome == SIGNALLED && !s->section ? -EINTR : 0;
     }
-    if (outcome != SIGNALLED && (tls->hook_every <= 0 || tls->hook_slept < tls->hook_every)) {
+    if (outcome != SIGNALLED && outcome != DUE) {
         return 0;
     }
-    tls->hook_slept = 0;
+    tls->hook_due = 0;
     return tls->hook(tls->hook_arg);
 }
 
@@ -220,7 +224,7 @@ static int wait_once(struct sleep *s)
     if (rc < 0) {
         return rc;
     }
-    return outcome == SLICED ? MH__SLICE : outcome == POLLED || outcome == SIGNALLED ? POLLED : 0;
+    return outcome == SLICED ? MH__SLICE : outcome >= POLLED ? POLLED : 0;
 }
 
 static void begin(struct sleep *s, mh_cancel *cancel, unsigned flags)
@@ -282,7 +286,7 @@ void mh_on_interrupt(mh_interrupt_hook hook, void *arg, int64_t every_ns)
     tls->hook = hook;
     tls->hook_arg = arg;
     tls->hook_every = every_ns > 0 ? every_ns : 0;
-    tls->hook_slept = 0;
+    tls->hook_due = 0;
 }
 
 void mh_on_terminate(mh_interrupt_hook hook, void *arg)

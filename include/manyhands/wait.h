@@ -69,8 +69,9 @@ MH_API int mh_wait(MH_ATOMIC(uint32_t) *word, uint32_t expected, mh_deadline dea
 MH_API void mh_wake(MH_ATOMIC(uint32_t) *word, int count, unsigned flags);
 
 /* What a signal does to the waits of the calling thread. `hook(arg)` is called, while nothing is locked,
- * when a signal interrupted a wait and after every `every_ns` of sleep (0: only on signals; needed where
- * another thread may take the signal). It returns 0 to wait on, with the same deadline and the same place in
+ * when a signal interrupted a wait, and by a wait that goes on `every_ns` after its beginning or the last call
+ * (0: only on signals; needed where another thread may take the signal). It returns 0 to wait on, with the same
+ * deadline and the same place in
  * every queue, or a negative code with which the wait ends. Without a hook (NULL) a signal ends the wait
  * with -EINTR. The settings are the thread's own; a new thread has none, a forked child's thread those of
  * the thread that forked. Short internal waits (for a lock inside a channel, say) do not call it.
