@@ -159,6 +159,7 @@ int ext_observe_ready(PyObject *module, ext_state *state);
 int ext_named_ready(PyObject *module, ext_state *state);
 int ext_synced_ready(PyObject *module, ext_state *state);
 int ext_atomic_ready(PyObject *module, ext_state *state);
+int ext_entered_ready(PyObject *module, ext_state *state);
 
 /* ---- arguments (args.c) -------------------------------------------------------------------------------------- */
 

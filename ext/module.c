@@ -9,7 +9,8 @@ static int (*const families[])(PyObject *, ext_state *) = {
     ext_queue_ready,       ext_simplequeue_ready, ext_control_ready,       ext_shared_lock_ready,
     ext_shared_sync_ready, ext_shared_cond_ready, ext_mpqueue_ready,       ext_queue_end_ready,
     ext_pipe_end_ready,    ext_process_ready,     ext_shared_rwlock_ready, ext_observe_ready,
-    ext_atomic_ready,      ext_synced_ready,      ext_future_ready,        ext_tasks_ready,
+    ext_atomic_ready,      ext_entered_ready,     ext_synced_ready,        ext_future_ready,
+    ext_tasks_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)

@@ -22,6 +22,11 @@ def lock(side: Any) -> Any:
     return _pair(_fork(side).Lock())
 
 
+@row("mp/lock-with", "multiprocessing.Lock")
+def lock_with(side: Any) -> Any:
+    return repeated("with guard: pass", guard=_fork(side).Lock())
+
+
 @row("mp/event-set", "multiprocessing.Event")
 def event_set(side: Any) -> Any:
     return timed(_fork(side).Event().set)

@@ -76,7 +76,7 @@ for _type in (
     _reduction.ForkingPickler.register(_type, _reduce_core)
 
 
-class SemLock(_Shared):
+class SemLock(_Shared, core.Entered):
     """What locks and semaphores have in common."""
 
     acquire: Callable[..., bool]
@@ -86,6 +86,7 @@ class SemLock(_Shared):
         self._semlock = self._core
         self.acquire = self._core.acquire
         self.release = self._core.release
+        self._enters(self._core.__enter__, self._core.__exit__, True)
         if hasattr(self._core, "recover"):
             self.recover = self._core.recover
 
@@ -99,12 +100,6 @@ class SemLock(_Shared):
             from manyhands.multiprocessing._strict import NamedSemLock
 
             self._semlock = NamedSemLock(self, core_object, ctx)
-
-    def __enter__(self) -> Any:
-        return self._core.__enter__()
-
-    def __exit__(self, *args: Any) -> None:
-        self._core.__exit__(*args)
 
     def locked(self) -> bool:
         """True while anybody holds it (a semaphore: while its value is 0)."""
@@ -200,17 +195,12 @@ class RLock(SemLock):
         return f"<{type(self).__name__}({name}, {count})>"
 
 
-class _Side:
+class _Side(core.Entered):
     """One side of an `RWLock`, as a lock."""
 
     def __init__(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
         self.acquire, self.release = acquire, release
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *args: Any) -> None:
-        self.release()
+        self._enters(acquire, release, False)
 
 
 class RWLock(_Shared):
@@ -260,7 +250,7 @@ class _Reading:
         self.get_value = read
 
 
-class Condition(_Shared):
+class Condition(_Shared, core.Entered):
     """A condition variable over a `Lock` or `RLock` of this module. `notify` wakes first who waited first."""
 
     _core_type = core.SharedCondition
@@ -282,8 +272,9 @@ class Condition(_Shared):
         self.acquire = lock.acquire
         self.release = lock.release
         kind, base = type(lock), SemLock  # no Python call in between, but for what a subclass has overridden
-        self._enter = lock._core.__enter__ if kind.__enter__ is base.__enter__ else lock.__enter__
-        self._exit = lock._core.__exit__ if kind.__exit__ is base.__exit__ else lock.__exit__
+        enter = lock._core.__enter__ if kind.__enter__ is base.__enter__ else lock.__enter__
+        leave = lock._core.__exit__ if kind.__exit__ is base.__exit__ else lock.__exit__
+        self._enters(enter, leave, True)
         self._core._over(lock._core)
         self._give(Condition, "wait", "notify", "notify_all")
 
@@ -296,12 +287,6 @@ class Condition(_Shared):
         return _Reading(lambda: 0)
 
     _wait_semaphore = _woken_count
-
-    def __enter__(self) -> Any:
-        return self._enter()
-
-    def __exit__(self, *args: Any) -> None:
-        self._exit(*args)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._core.waiting()})>"

@@ -629,6 +629,29 @@ def shared_condition() -> None:
     assert core.SharedCondition._rebuild(*made.place)
 
 
+@row("Entered: _enters __enter__ __exit__")
+def entered() -> None:
+    class Thing(core.Entered):  # type: ignore[misc]
+        """What the facades make of it."""
+
+    made = Thing()
+    failing(made.__enter__)
+    failing(made.__exit__)
+    failing(made._enters, MARK)
+    told: list[Any] = []
+    made._enters(lambda: made, lambda *args: told.append(args), True)
+    with made as got:
+        assert got is made
+    made._enters(lambda: 1, lambda: told.append(0), False)
+    with made:
+        pass
+    made.__exit__(MARK)
+    assert told == [(None, None, None), 0, 0]
+    made._enters(failing, failing, False)
+    failing(made.__enter__)
+    failing(made.__exit__)
+
+
 @row("SharedEvent: __new__ is_set set clear wait _rebuild place")
 def shared_event() -> None:
     made = core.SharedEvent()
