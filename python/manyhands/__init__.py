@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from manyhands._impl import CancelToken, checkpoint, shield
     from manyhands._impl.dump import dump
-    from manyhands._impl.observe import observe
+    from manyhands._impl.observe import Observation, ThreadTimes, observe
     from manyhands.advise import compare
     from manyhands.futures import WorkerDiedError
     from manyhands.futures._kinds import Executor
@@ -49,11 +49,13 @@ __all__ = [
     "DeadlockWarning",
     "Error",
     "Executor",
+    "Observation",
     "OwnerDiedError",
     "PoisonError",
     "RemoteError",
     "SegmentError",
     "ThreadExit",
+    "ThreadTimes",
     "WorkerDiedError",
     "checkpoint",
     "compare",
@@ -71,6 +73,8 @@ __all__ = [
 _LAZY = {
     "CancelToken": "manyhands._impl",
     "Executor": "manyhands.futures._kinds",
+    "Observation": "manyhands._impl.observe",
+    "ThreadTimes": "manyhands._impl.observe",
     "WorkerDiedError": "manyhands.futures",
     "checkpoint": "manyhands._impl",
     "compare": "manyhands.advise",
@@ -78,6 +82,7 @@ _LAZY = {
     "observe": "manyhands._impl.observe",
     "shield": "manyhands._impl",
 }
+_MODULES = ("threading", "queue", "multiprocessing", "futures", "shared", "named", "advise")
 
 
 def compiled() -> bool:
@@ -93,14 +98,13 @@ def __getattr__(name: str) -> Any:
     if name == "map":
         value = globals()["map"] = importlib.import_module("manyhands.futures._kinds").parallel_map
         return value
-    if name in ("threading", "queue", "multiprocessing", "futures", "shared", "named"):
+    if name in _MODULES:
         return importlib.import_module(f"manyhands.{name}")
     raise AttributeError(f"module 'manyhands' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    modules = ["threading", "queue", "multiprocessing", "futures", "shared", "named"]
-    return sorted([*__all__, *modules, "__version__"])
+    return sorted([*__all__, *_MODULES, "__version__"])
 
 
 if PathFinder.find_spec("manyhands._core", __path__) is None:

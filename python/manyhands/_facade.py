@@ -21,9 +21,12 @@ class Facade(types.ModuleType):
     """A module in front of another; see the top of this file."""
 
     _std: types.ModuleType
+    _returned: dict[str, str]
 
     def __getattr__(self, name: str) -> Any:
-        std = self.__dict__["_std"]
+        std, classes = self.__dict__["_std"], self.__dict__["_returned"]
+        if name in classes:
+            return getattr(importlib.import_module(classes[name]), name)
         try:
             value = getattr(std, name)
         except AttributeError:
@@ -57,10 +60,19 @@ class Facade(types.ModuleType):
         return sorted(set(self.__dict__) | set(dir(self.__dict__["_std"])))
 
 
-def facade(name: str, std: types.ModuleType, extra: tuple[str, ...] = ()) -> None:
-    """Make the module `name`, which is being imported, a facade before `std`; `extra`: public names of its own."""
+def facade(
+    name: str, std: types.ModuleType, extra: tuple[str, ...] = (), returned: dict[str, str] | None = None
+) -> None:
+    """Make the module `name`, which is being imported, a facade before `std`.
+
+    `extra`: public names of its own. `returned`: classes of what its calls return, and the modules that have them,
+    which are imported only when somebody asks. These are public, but not in ``__all__``: ``import *`` is for programs
+    that know the standard library alone, and may have an `Options` or a `View` of their own.
+    """
     module = sys.modules[name]
-    module.__dict__["_std"] = std
+    classes = returned or {}
+    module.__dict__.update(_std=std, _returned=classes)
+    module.__dict__.update({n: getattr(sys.modules[at], n) for n, at in classes.items() if at in sys.modules})
     module.__dict__.pop("TYPE_CHECKING", None)  # no public name
     public = list(getattr(std, "__all__", ()))
     if public or extra:

@@ -17,7 +17,14 @@ _SHORTEST_NAME = 6
 
 
 class ThreadTimes(NamedTuple):
-    """What one thread was seen doing: shares of its time, which add up to 1."""
+    """What one thread was seen doing, or all of them: what `threads` and `total()` of an `Observation` consist of.
+
+    `name`, `ident`, `native_id`: the thread's, as of `threading.Thread`; of all threads "all threads", 0 and 0.
+    `seconds`: how long it was observed. Shares of that time, from 0 to 1, which add up to 1: `python` (it ran Python,
+    or C code that keeps the GIL), `c` (it ran C code that let the GIL go), `gil` (it waited for the GIL), `lock` (it
+    waited for a lock, queue, event, condition), `outside` (it slept, or waited for files, the network, a process).
+    `cpu`: seconds of processor time that the kernel counted meanwhile. `samples`: how often it was looked at.
+    """
 
     name: str
     ident: int
@@ -47,10 +54,18 @@ _FIELDS = {  # what help() and the reference say of each
 }
 for _field, _text in _FIELDS.items():
     getattr(ThreadTimes, _field).__doc__ = _text
+ThreadTimes.__module__ = "manyhands"
 
 
 class Observation:
-    """What `observe()` returns: start it by ``with`` or ``start()``; ``threads`` has the figures, at any time."""
+    """What `observe()` returns: start it by ``with`` or `start()`; `threads` has the figures, at any time.
+
+    `print` shows a table. RuntimeError where it is made without the compiled core; OSError from `start()` where the
+    system does not let a process read its own threads. It stays in its process; what `threads` and `total()` return can
+    be pickled.
+    """
+
+    __module__ = "manyhands"
 
     def __init__(self, interval: float = INTERVAL) -> None:
         if core is None:
@@ -62,7 +77,7 @@ class Observation:
         self._program = _name_of_program()
 
     def start(self) -> Observation:
-        """Begin to look. Once: another look is another observation."""
+        """Begin to look. Once: another look is another observation, and a second `start()` a RuntimeError."""
         self._sampler.start()
         self._learn_names()
         return self

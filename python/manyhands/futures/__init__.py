@@ -13,6 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from manyhands.futures._executor import Statistics as Statistics
+    from manyhands.futures._executor import View as View
+    from manyhands.futures._executor import WorkerFigures as WorkerFigures
+    from manyhands.futures._map import Results as Results
+    from manyhands.futures._options import Options as Options
+
 ThreadPoolExecutor: Any
 if available:
     from manyhands.futures._future import Future as Future
@@ -26,6 +32,17 @@ elif available:
     from manyhands.futures._wait import as_completed as as_completed
     from manyhands.futures._wait import wait as wait
 
+_RETURNED = {
+    "Options": "manyhands.futures._options",
+    "Results": "manyhands.futures._map",
+    "Statistics": "manyhands.futures._executor",
+    "View": "manyhands.futures._executor",
+    "WorkerFigures": "manyhands.futures._executor",
+}
+
 facade(
-    __name__, _std, extra=("WorkerDiedError",) if strict else ("InterpreterPoolExecutor", "WorkerDiedError")
+    __name__,
+    _std,
+    extra=("WorkerDiedError",) if strict else ("InterpreterPoolExecutor", "WorkerDiedError"),
+    returned=_RETURNED if available else None,
 )

@@ -42,12 +42,14 @@ __all__ = ["Statistics", "Verbs", "View", "WorkerFigures"]
 
 
 class WorkerFigures(Record):
-    """What one worker did. All times in seconds.
+    """What one worker did, as `executor.statistics().workers` lists it. All times in seconds.
 
-    `start`: from the request for it until it could take a task, the initializer included; `wait`: for tasks; `work`: in
-    tasks; `transfer`: arguments and results between processes or interpreters.
+    `name`: of its thread or process; `alive`: whether it lives; `tasks`: how many ended in it. `start`: from the
+    request for it until it could take a task, the initializer included; `wait`: for tasks; `work`: in tasks;
+    `transfer`: arguments and results between processes or interpreters. It does not change, and can be pickled.
     """
 
+    __module__ = "manyhands.futures"
     __slots__ = ("name", "alive", "tasks", "start", "wait", "work", "transfer")  # noqa: RUF023  # as they are shown
 
     def __init__(
@@ -65,8 +67,13 @@ class WorkerFigures(Record):
 
 
 class Statistics(Record):
-    """`executor.statistics()`: figures per worker, and their sums."""
+    """What `executor.statistics()` returns: the figures of each worker, and their sums. All times in seconds.
 
+    `workers`: a list of `WorkerFigures`, those that have ended included. `print` shows a table. It is how things stood
+    at the call, and can be pickled.
+    """
+
+    __module__ = "manyhands.futures"
     __slots__ = ("workers",)
 
     def __init__(self, workers: list[WorkerFigures]) -> None:
@@ -111,11 +118,14 @@ class Statistics(Record):
 
 
 class View:
-    """An executor with options for its tasks: `submit`, `map`, `run`, and `options` for further ones.
+    """What `executor.options(...)` returns: the same executor with options for its tasks, which are those of `Options`.
 
-    Light: it owns nothing and needs no closing. `executor.options(timeout=2).submit(f, x)`.
+    It has `submit`, `map`, `run`, and `options` for further ones: `executor.options(timeout=2).submit(f, x)`. Light: it
+    owns nothing and needs no closing. Once the executor is closed, `submit` raises RuntimeError as the executor's does.
+    It stays in its process: give the options to others, who have executors of their own.
     """
 
+    __module__ = "manyhands.futures"
     __slots__ = ("_executor", "_options")
 
     def __init__(self, executor: Verbs, options: Options) -> None:
@@ -125,7 +135,7 @@ class View:
         return f"<{self._options} of {self._executor!r}>"
 
     def options(self, **changes: Any) -> View:
-        """These options with some changed."""
+        """These options with some changed. TypeError for a name that is no option, and errors as of `Options`."""
         return View(self._executor, self._options.replaced(**changes))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -179,7 +189,11 @@ class Verbs:
     # ---- what users call
 
     def options(self, **options: Any) -> View:
-        """The same executor with options for its tasks: `timeout`, `retries`, `retry_on`, `backoff`; see `Options`."""
+        """The same executor with options for its tasks: `timeout`, `retries`, `retry_on`, `backoff`.
+
+        `manyhands.futures.Options` says what they mean. TypeError for a name that is none of them, or a value of
+        another type; ValueError for one that cannot be.
+        """
         return View(self, PLAIN.replaced(**options))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -114,8 +114,13 @@ class _Flow:
 
 
 class Results:
-    """The results of a `map`: an iterator, and an asynchronous iterator. `close()` cancels what has not begun; so does
-    forgetting it."""
+    """What `map` of an executor returns: an iterator over the results, and an asynchronous iterator.
+
+    A result is the item's own, or its exception is raised, which ends the iteration. `TimeoutError` where `timeout`
+    seconds have passed since `map` was called. `close()` cancels what has not begun; so does forgetting it.
+    """
+
+    __module__ = "manyhands.futures"
 
     def __init__(self, flow: _Flow, ordered: bool, timeout: float | None, shown: Bar) -> None:
         self._flow, self._ordered, self._bar = flow, ordered, shown

@@ -17,14 +17,18 @@ __all__ = ["PLAIN", "Options"]
 
 
 class Options(Record):
-    """How tasks are run. Made by `executor.options(...)`, which checks every value.
+    """How tasks are run: what `executor.options(...)` takes, by the same names.
 
     `timeout`: seconds that one run of a task may take; then it is ended, and its future raises `TimeoutError`.
     `retries`: how often a task is run again after its worker died, or after an exception of `retry_on`.
     `retry_on`: an exception class or a tuple of them; `TimeoutError` is among them only where it is named.
     `backoff`: seconds before a run, doubled each time, or a function of the number of the retry (1, 2, ...).
+
+    Each value is checked when one is made: TypeError for a wrong type, ValueError for a number that cannot be (a
+    `timeout` of 0, a `backoff` below 0, one that is not finite).
     """
 
+    __module__ = "manyhands.futures"
     __slots__ = ("timeout", "retries", "retry_on", "backoff")  # noqa: RUF023  # as they are shown
 
     def __init__(

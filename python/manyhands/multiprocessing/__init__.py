@@ -10,7 +10,7 @@ from manyhands._impl import available as _available
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from manyhands.multiprocessing._logging import Forwarding
+    from manyhands.multiprocessing._logging import Forwarding as Forwarding
 
 _std = stdlib_of("multiprocessing")
 
@@ -37,4 +37,9 @@ if _available:
         return _logging.forward_logging()
 
 
-facade(__name__, _std, extra=("RWLock", "forward_logging") if _available else ())
+facade(
+    __name__,
+    _std,
+    extra=("RWLock", "forward_logging") if _available else (),
+    returned={"Forwarding": "manyhands.multiprocessing._logging"} if _available else None,
+)

@@ -68,7 +68,12 @@ class _Records:
 
 
 class Forwarding:
-    """What forward_logging() returns: records are forwarded until stop(), or the end of the ``with`` block."""
+    """What `forward_logging()` returns: records are forwarded until `stop()`, or the end of the ``with`` block.
+
+    Made by that call alone: there is one in a process at most. A process that is started here gets it by itself.
+    """
+
+    __module__ = "manyhands.multiprocessing"
 
     def __init__(self) -> None:
         from manyhands.multiprocessing._contexts import _default_context
@@ -115,7 +120,7 @@ class Forwarding:
     def __getstate__(self) -> dict[str, Any]:
         return {"_queue": self._queue, "_pid": self._pid, "_loggers": _settings()}
 
-    def install(self) -> None:
+    def _install(self) -> None:
         """In a child: its loggers have the levels of the parent's, and their records go to the queue, not elsewhere."""
         global current
         current = self

@@ -213,7 +213,7 @@ class Verbs:
         if self._manyhands_lifeline is not None:
             core.die_with(self._manyhands_lifeline)
         if self._manyhands_logging is not None:
-            self._manyhands_logging.install()
+            self._manyhands_logging._install()
         if self._manyhands_method is not None:
             from manyhands.multiprocessing._contexts import _force_start_method
 
