@@ -21,7 +21,10 @@ DEFAULT_SECONDS = 15.0
 
 @dataclasses.dataclass
 class Comparison:
-    """What `compare` found: `print` it, show it in a notebook, or save it."""
+    """What `compare` found: `print` it, show it in a notebook, or save it.
+
+    `reports`: the figures, a `Report` for each function; `compare` has one. `builtin`: whether these are built-in jobs.
+    """
 
     reports: list[Report] = dataclasses.field(default_factory=list)
     builtin: bool = False

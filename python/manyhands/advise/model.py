@@ -15,7 +15,11 @@ Kind = Literal["serial", "threads", "processes", "interpreters"]
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """One stretch of work on one worker: a chunk of calls, on the clock of the whole round."""
+    """One stretch of work on one worker: a chunk of calls. `Row.timeline` consists of them.
+
+    `start` and `end`: seconds since the round began; `cpu`: seconds of processor time in between. `worker`: "worker 1",
+    "worker 2", ..., in the order in which they began.
+    """
 
     worker: str
     start: float
@@ -25,10 +29,11 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One timed round of one engine.
+    """One timed round of one engine. Times in seconds.
 
-    `wall` is what the round is judged by: for `respond` it is the 99th percentile latency, and
-    `extra` has the other figures.
+    `round`: its number, from 0. `wall` is what the round is judged by: how long it took; for the built-in job `respond`
+    it is the 99th percentile latency. `cpu`: processor time of all workers; `start`: until they could work, which is
+    not in `wall`. `extra` has further figures by name, such as `others`: cores that other programs used meanwhile.
     """
 
     round: int
@@ -40,7 +45,14 @@ class Sample:
 
 @dataclasses.dataclass
 class Row:
-    """Everything known about one engine with one number of workers."""
+    """Everything known about one engine with one number of workers.
+
+    `engine`: "serial", "threads", "processes" or "interpreters". `samples`: the rounds that count. `peak_memory`:
+    bytes, None where it was not measured; `bytes_moved`: bytes of the arguments that are sent in a round. `equal`:
+    whether the results are those of the first serial pass; None where they cannot be compared. `timeline`: of the round
+    for warming up, which lasted `timeline_length` seconds. `failure`: why it could not do the work; None where it
+    could. `executor`: whose executor it was, in words.
+    """
 
     engine: str
     workers: int
@@ -67,12 +79,17 @@ class Row:
 
     @property
     def walls(self) -> list[float]:
+        """What each round that counts is judged by, in seconds."""
         return [sample.wall for sample in self.samples]
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What was found out about the function itself, before any engine was compared."""
+    """What was found out about the function itself, when it ran serially.
+
+    `per_call`: seconds that a call takes. `items_used` of `items_total` items were measured, the others did not fit
+    into the time box; `chunk` calls at a time were handed to a worker.
+    """
 
     cpu_share: float
     """CPU time / wall time of the serial rounds: 1 computes, 0 waits."""
@@ -90,7 +107,11 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where it was measured."""
+    """Where it was measured.
+
+    `cores`: how many this process may use; `cpu`, `system`, `python`: in words; `memory`: bytes, None where that is not
+    known; `gil`: whether this Python has one; `executors`: whose were compared.
+    """
 
     cores: int
     cpu: str
@@ -110,7 +131,13 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The answer. `choice` is for machines, the rest for people."""
+    """The answer. `choice` is for programs, the rest for people.
+
+    `choice`: "serial", "threads", "processes", "interpreters", "either", "processes-if-unshared", "suspect" (too good
+    to be true), "differ" (the results do), "unclear" or "unknown" (nothing was measured to the end). `workers`: how
+    many of them; None for serial and where nothing is advised. `pays_seconds`: seconds of serial work from which it is
+    worth the start of the workers; None where that was not found.
+    """
 
     choice: str
     workers: int | None
@@ -128,7 +155,13 @@ class Verdict:
 
 @dataclasses.dataclass
 class Report:
-    """One function, compared."""
+    """One function, compared: what `Comparison.reports` consists of.
+
+    `rows`: one for each engine and number of workers, serial first. `facts` and `verdict` are None where it came to an
+    end before. `equality` and `notes`: what the text says of the results, and of what was left out. `measure`: "time",
+    or "p99" for the 99th percentile latency. `sample`: of a built-in job, what it ran on. `seconds`: how long the
+    comparison took; `interrupted`: by Ctrl-C.
+    """
 
     name: str
     title: str
@@ -157,4 +190,5 @@ class Report:
 
     @property
     def failures(self) -> list[str]:
+        """Why engines could not do the work, one text for each."""
         return [row.failure for row in self.rows if row.failure is not None]
