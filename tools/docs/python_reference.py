@@ -22,25 +22,14 @@ MODULES = (
     "manyhands.advise",
 )
 OWN = ("manyhands.named", "manyhands.advise", "manyhands._impl.named", "manyhands.shared")
-# what nobody makes by its name: calls return it
-RETURNED = {
-    "manyhands": ("manyhands._impl.observe.Observation", "manyhands._impl.observe.ThreadTimes"),
-    "manyhands.futures": tuple(
-        f"manyhands.futures.{place}"
-        for place in (
-            "_options.Options",
-            "_executor.View",
-            "_map.Results",
-            "_executor.Statistics",
-            "_executor.WorkerFigures",
-        )
-    ),
-}
-
-
 WIDE = 94  # letters that fit beside the menus
 # `Lock()` of a context is a method that makes one; these modules have the classes themselves
 CLASSES = ("synchronize", "queues", "connection", "pool", "shared_memory", "sharedctypes", "managers")
+
+
+def returned_names(module: ModuleType) -> list[str]:
+    """Classes of a drop-in module that calls return: public, and not in `__all__`."""
+    return sorted(getattr(module, "_returned", {}))
 
 
 def public_names(module: ModuleType) -> list[str]:
@@ -77,6 +66,7 @@ def signature(of: Any) -> str:
         text = str(inspect.signature(of))
     except (TypeError, ValueError):
         return "(...)"
+    text = re.sub(r"ForwardRef\(('[^']*')\)", r"\1", text)  # of a named tuple
     text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)  # annotations that are text
     return re.sub(r"^\((self, /, |self, /|self, |self(?=\)))", "(", text)
 
@@ -113,9 +103,8 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
 def own(cls: type) -> bool:
     """Whether the standard library has nothing of that name."""
     place = cls.__module__
-    return any(path.startswith(place) for paths in RETURNED.values() for path in paths) or place.startswith(
-        OWN
-    )
+    found = cls.__name__ in returned_names(importlib.import_module(place)) or place == "manyhands"
+    return found or place.startswith(OWN)
 
 
 def member_text(cls: type, name: str, value: Any) -> str:
@@ -165,12 +154,10 @@ def module_page(name: str) -> str:
     module = importlib.import_module(name)
     out = f"# {name}\n\n{as_markdown(doc(module))}\n\n"
     out += "".join(entry(module, one) for one in public_names(module))
-    if name in RETURNED:
-        out += "## What calls return\n\n"
-    for path in RETURNED.get(name, ()):
-        place, _, returned = path.rpartition(".")
-        out += entry(importlib.import_module(place), returned, "###")
-    return out
+    returned = returned_names(module)
+    if returned:
+        out += "## What calls return\n\nFor annotations; `import *` does not bring these.\n\n"
+    return out + "".join(entry(module, one, "###") for one in returned)
 
 
 def pages() -> Iterator[tuple[str, str]]:

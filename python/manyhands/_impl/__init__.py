@@ -12,6 +12,7 @@ import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
 __all__ = ["CancelToken", "available", "checkpoint", "core", "set_module", "shield", "strict"]
@@ -56,6 +57,6 @@ else:
     def checkpoint() -> None:
         """Park here while a pause of the calling thread is asked for. Without the core nothing can be asked for."""
 
-    def shield() -> Any:
+    def shield() -> AbstractContextManager[None]:
         """A context in which the calling thread is neither parked nor ended. Without the core nothing does either."""
         return contextlib.nullcontext()

@@ -1,7 +1,5 @@
 """Threads or processes? Measured on your own function, with the reason.
 
-    import manyhands
-
     found = manyhands.compare(function, items)   # a `Comparison`
     print(found)                                 # tables, and the verdict in words
     if found.choice == "threads": ...            # the verdict in a word

@@ -158,6 +158,8 @@ def test_every_public_name_is_in_the_reference() -> None:
         module = importlib.import_module(name)
         heads = re.findall(r"^## (\w+)$", text, re.M)
         assert set(heads) <= set(module.__all__), name
+        returned = re.findall(r"^### (\w+)$", text, re.M)
+        assert returned == python_reference.returned_names(module), name
         if name in python_reference.MODULES:
             assert sorted(heads) == sorted(module.__all__), name
     threading = dict(python_reference.pages())["manyhands.threading"]
