@@ -9,8 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import *  # noqa: F403
 
+    from manyhands._impl.queue import ShutDown as ShutDown
+
 _extra: tuple[str, ...] = ()
-if _impl.available:
+if _impl.available and not TYPE_CHECKING:
     from manyhands._impl.queue import (
         LifoQueue,
         PriorityQueue,

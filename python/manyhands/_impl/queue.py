@@ -22,7 +22,12 @@ class _ShutDown(Exception):
 
 
 _ShutDown.__module__, _ShutDown.__name__, _ShutDown.__qualname__ = "manyhands.queue", "ShutDown", "ShutDown"
-ShutDown: type[Exception] = getattr(std, "ShutDown", _ShutDown)
+if TYPE_CHECKING:
+
+    class ShutDown(Exception): ...
+
+else:
+    ShutDown = getattr(std, "ShutDown", _ShutDown)
 
 for _name, _value in (("Empty", std.Empty), ("Full", std.Full), ("ShutDown", ShutDown)):
     core._bind(_name, _value)

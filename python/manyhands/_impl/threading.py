@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "RLock",
     "RWLock",
+    "RWLockSide",
     "Semaphore",
     "Thread",
     "ThreadState",
@@ -42,26 +43,38 @@ core._bind("marks", marks)
 if not strict:
     listen()  # for `python -m manyhands dump PID`
 
-Barrier = core.Barrier
-BoundedSemaphore = core.BoundedSemaphore
-Condition = core.Condition
-Event = core.Event
-# A function before 3.13, as in the standard library, whose tests want that type(lock) cannot be called.
-Lock = core.Lock if sys.version_info >= (3, 13) else core.allocate_lock
-RLock = core.RLock
-RWLock = core.RWLock
-Semaphore = core.Semaphore
-
-_MAIN = "cannot {verb} the main thread: it takes the signals and ends the program; move its work to a Thread"
-_ANYWHERE = sys.version_info >= (3, 12)  # sys.monitoring
-_PATIENCE = 0.1
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from threading import Thread as _StdThread
     from typing import Any
+
+    from manyhands._core import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        RWLock,
+        RWLockSide,
+        Semaphore,
+    )
 else:
     _StdThread = std.Thread
+    Barrier = core.Barrier
+    BoundedSemaphore = core.BoundedSemaphore
+    Condition = core.Condition
+    Event = core.Event
+    # A function before 3.13, as in the standard library, whose tests want that type(lock) cannot be called.
+    Lock = core.Lock if sys.version_info >= (3, 13) else core.allocate_lock
+    RLock = core.RLock
+    RWLock = core.RWLock
+    RWLockSide = core.RWLockSide
+    Semaphore = core.Semaphore
+
+_MAIN = "cannot {verb} the main thread: it takes the signals and ends the program; move its work to a Thread"
+_ANYWHERE = sys.version_info >= (3, 12)  # sys.monitoring
+_PATIENCE = 0.1
 
 
 class ThreadState(enum.StrEnum):

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from manyhands.multiprocessing import connection, pool, queues, synchronize
+
 _std = stdlib_of("multiprocessing.context")
 _process = stdlib_of("multiprocessing.process")
 
@@ -23,43 +25,43 @@ __all__ = ["BaseContext"]
 class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
     """The factories of ours; the rest is the standard library's."""
 
-    def Lock(self) -> Any:
+    def Lock(self) -> synchronize.Lock:
         """A lock for processes."""
         from manyhands.multiprocessing._synchronize import Lock
 
         return Lock(ctx=self.get_context())
 
-    def RLock(self) -> Any:
+    def RLock(self) -> synchronize.RLock:
         """A recursive lock for processes."""
         from manyhands.multiprocessing._synchronize import RLock
 
         return RLock(ctx=self.get_context())
 
-    def Condition(self, lock: Any = None) -> Any:
+    def Condition(self, lock: Any = None) -> synchronize.Condition:
         """A condition variable for processes."""
         from manyhands.multiprocessing._synchronize import Condition
 
         return Condition(lock, ctx=self.get_context())
 
-    def RWLock(self, prefer: str | None = None) -> Any:
+    def RWLock(self, prefer: str | None = None) -> synchronize.RWLock:
         """A reader-writer lock for processes."""
         from manyhands.multiprocessing._synchronize import RWLock
 
         return RWLock(prefer, ctx=self.get_context())
 
-    def Semaphore(self, value: int = 1, *, robust: bool = False) -> Any:
+    def Semaphore(self, value: int = 1, *, robust: bool = False) -> synchronize.Semaphore:
         """A semaphore for processes; `robust`: the permits of a killed process come back."""
         from manyhands.multiprocessing._synchronize import Semaphore
 
         return Semaphore(value, ctx=self.get_context(), robust=robust)
 
-    def BoundedSemaphore(self, value: int = 1) -> Any:
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
         """A bounded semaphore for processes."""
         from manyhands.multiprocessing._synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context())
 
-    def Event(self) -> Any:
+    def Event(self) -> synchronize.Event:
         """An event for processes."""
         from manyhands.multiprocessing._synchronize import Event
 
@@ -67,31 +69,31 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
 
     def Barrier(
         self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None
-    ) -> Any:
+    ) -> synchronize.Barrier:
         """A barrier for processes."""
         from manyhands.multiprocessing._synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context())
 
-    def Queue(self, maxsize: int = 0) -> Any:
+    def Queue(self, maxsize: int = 0) -> queues.Queue:
         """A queue between processes."""
         from manyhands.multiprocessing.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0, *, redeliver: bool | int = False) -> Any:
+    def JoinableQueue(self, maxsize: int = 0, *, redeliver: bool | int = False) -> queues.JoinableQueue:
         """A queue that counts unfinished tasks; `redeliver`: what a dead consumer had in hand comes again."""
         from manyhands.multiprocessing.queues import JoinableQueue
 
         return JoinableQueue(maxsize, redeliver=redeliver, ctx=self.get_context())
 
-    def SimpleQueue(self) -> Any:
+    def SimpleQueue(self) -> queues.SimpleQueue:
         """A queue with put and get alone."""
         from manyhands.multiprocessing.queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context())
 
-    def Pipe(self, duplex: bool = True) -> Any:
+    def Pipe(self, duplex: bool = True) -> tuple[connection.PipeConnection, connection.PipeConnection]:
         """Two connected ends."""
         from manyhands.multiprocessing.connection import Pipe
 
@@ -129,7 +131,7 @@ class BaseContext(_std.BaseContext):  # type: ignore[misc,name-defined]
         maxtasksperchild: int | None = None,
         *,
         retries: int = 0,
-    ) -> Any:
+    ) -> pool.Pool:
         """A pool of worker processes; `retries`: how often a task is run again whose worker died."""
         from manyhands.multiprocessing.pool import Pool
 

@@ -195,8 +195,8 @@ class RLock(SemLock):
         return f"<{type(self).__name__}({name}, {count})>"
 
 
-class _Side(core.Entered):
-    """One side of an `RWLock`, as a lock."""
+class RWLockSide(core.Entered):
+    """One side of an `RWLock`, `lock.read` or `lock.write`, as a lock; errors as of the `RWLock`."""
 
     def __init__(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
         self.acquire, self.release = acquire, release
@@ -226,8 +226,8 @@ class RWLock(_Shared):
     def _bind(self) -> None:
         for name in ("acquire_read", "acquire_write", "recover", "release_read", "release_write"):
             setattr(self, name, getattr(self._core, name))
-        self.read = _Side(self.acquire_read, self.release_read)
-        self.write = _Side(self.acquire_write, self.release_write)
+        self.read = RWLockSide(self.acquire_read, self.release_read)
+        self.write = RWLockSide(self.acquire_write, self.release_write)
 
     @property
     def readers(self) -> int:

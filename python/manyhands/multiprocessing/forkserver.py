@@ -6,12 +6,10 @@ from manyhands._impl import available
 _std = stdlib_of("multiprocessing.forkserver")
 
 if available:
-    from manyhands.multiprocessing._forkserver import (
-        ForkServer,
-        connect_to_new_process,
-        ensure_running,
-        get_inherited_fds,
-    )
+    from manyhands.multiprocessing._forkserver import ForkServer as ForkServer
+    from manyhands.multiprocessing._forkserver import connect_to_new_process as connect_to_new_process
+    from manyhands.multiprocessing._forkserver import ensure_running as ensure_running
+    from manyhands.multiprocessing._forkserver import get_inherited_fds as get_inherited_fds
     from manyhands.multiprocessing._forkserver import server as _forkserver
 
 facade(__name__, _std)

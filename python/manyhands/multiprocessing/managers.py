@@ -6,6 +6,7 @@ from manyhands._impl import available, strict
 _std = stdlib_of("multiprocessing.managers")
 
 if available and not strict:
-    from manyhands.multiprocessing._managers import SharedMemoryManager, SharedMemoryServer
+    from manyhands.multiprocessing._managers import SharedMemoryManager as SharedMemoryManager
+    from manyhands.multiprocessing._managers import SharedMemoryServer as SharedMemoryServer
 
 facade(__name__, _std)

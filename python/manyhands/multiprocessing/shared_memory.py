@@ -7,6 +7,7 @@ _std = stdlib_of("multiprocessing.shared_memory")
 
 # Strict compatibility: who attaches is tracked, too.
 if available and not strict:
-    from manyhands.multiprocessing._shared_memory import ShareableList, SharedMemory
+    from manyhands.multiprocessing._shared_memory import ShareableList as ShareableList
+    from manyhands.multiprocessing._shared_memory import SharedMemory as SharedMemory
 
 facade(__name__, _std)

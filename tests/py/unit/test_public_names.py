@@ -198,6 +198,7 @@ def test_what_is_really_returned_has_a_public_name() -> None:
         multiprocessing.Queue(),
     ]
     found += [getattr(multiprocessing, name)() for name in ("Lock", "RLock", "RWLock", "Event", "Condition")]
+    found += [threading.RWLock().read, multiprocessing.RWLock().write]
     with multiprocessing.forward_logging() as forwarding:
         found.append(forwarding)
     with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -226,9 +227,9 @@ def test_they_travel_between_processes(method: str) -> None:
 
 
 def test_names_are_public_where_the_classes_say() -> None:
-    from manyhands import futures, multiprocessing
+    from manyhands import futures, multiprocessing, threading
 
-    for module in (futures, multiprocessing):
+    for module in (futures, multiprocessing, threading):
         for name in module._returned:
             cls = getattr(module, name)
             assert (cls.__module__, cls.__name__) == (module.__name__, name)
