@@ -85,6 +85,6 @@ REASONS: dict[str, str] = {
     "are three quarters of it, as in mp/pingpong-event",
     "mp/pipe-pingpong": "8 µs on one core, half of it the system's: two futex wakes, two waits, two switches, which "
     "take 5.8 in a bare C program; the goal would leave 1.6 for two sends and two receives in Python",
-    "mp/pipe-100mb": "14 ms into the arena, 24 out into fresh bytes, of which the system takes 10 to clear large pages: bare "
-    "copies in C take the same. 8x would leave 24 for both",
+    "mp/pipe-100mb": "14 ms into the arena, 24 out into fresh bytes, of which the system takes 10 to clear large "
+    "pages: bare copies in C take the same. 8x would leave 24 for both",
 }

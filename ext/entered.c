@@ -70,7 +70,8 @@ static void entered_dealloc(entered *self)
 
 static PyMethodDef entered_methods[] = {
     EXT_METHOD("_enters", entered_enters, METH_FASTCALL,
-               "_enters($self, enter, leave, told, /)\n--\n\nWhat `with` calls; `told`: leave() is told of the exception."),
+               "_enters($self, enter, leave, told, /)\n--\n\nWhat `with` calls; `told`: leave() is told of "
+               "the exception."),
     EXT_METHOD("__enter__", entered_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nAcquire it."),
     EXT_METHOD("__exit__", entered_exit, METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nRelease it."),
     {NULL, NULL, 0, NULL},

@@ -76,7 +76,7 @@ for _type in (
     _reduction.ForkingPickler.register(_type, _reduce_core)
 
 
-class SemLock(_Shared, core.Entered):
+class SemLock(_Shared, core.Entered):  # type: ignore[misc]
     """What locks and semaphores have in common."""
 
     acquire: Callable[..., bool]
@@ -195,7 +195,7 @@ class RLock(SemLock):
         return f"<{type(self).__name__}({name}, {count})>"
 
 
-class RWLockSide(core.Entered):
+class RWLockSide(core.Entered):  # type: ignore[misc]
     """One side of an `RWLock`, `lock.read` or `lock.write`, as a lock; errors as of the `RWLock`."""
 
     def __init__(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
@@ -250,7 +250,7 @@ class _Reading:
         self.get_value = read
 
 
-class Condition(_Shared, core.Entered):
+class Condition(_Shared, core.Entered):  # type: ignore[misc]
     """A condition variable over a `Lock` or `RLock` of this module. `notify` wakes first who waited first."""
 
     _core_type = core.SharedCondition
