@@ -23,7 +23,7 @@ static PyObject *entered_enters(entered *self, PyObject *const *args, Py_ssize_t
 static PyObject *checked(entered *self, PyObject *callable)
 {
     if (callable == NULL) {
-        PyErr_Format(PyExc_AttributeError, "%s.__init__() was not called", Py_TYPE(self)->tp_name);
+        ext_refuse(PyExc_RuntimeError, "MH-STATE", "%s.__init__() was not called", Py_TYPE(self)->tp_name);
     }
     return callable;
 }
