@@ -38,6 +38,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Looked up here, and not in each worker that is forked.
+_process: Any = stdlib_of("multiprocessing.process")
+_queue: Any = stdlib_of("queue")
+
 __all__ = [
     "BYTES",
     "LIST",
@@ -126,8 +130,7 @@ class _Worker:
         self.setup, self.place = setup, place
         self.words = setup.table.words()
         self.functions: dict[bytes, Any] = {}
-        self.parent = stdlib_of("multiprocessing.process").parent_process()
-        self.empty = stdlib_of("queue").Empty
+        self.parent, self.empty = _process.parent_process(), _queue.Empty
         setup.tasks._claim(self.words, place)
 
     def serve(self) -> None:
