@@ -58,6 +58,7 @@ static int add_copy(message_out *out, mh_arena *arena, const void *data, message
         return rc;
     }
     copy(mh_block_at(arena, block), data, record.size);
+    record.is_copy = 1;
     rc = add_block(out, arena, block, record);
     mh_block_drop(arena, block);
     return rc;
@@ -68,7 +69,7 @@ static int add_buffer(message_out *out, mh_arena *arena, const Py_buffer *view)
 {
     mh_block block;
     size_t offset;
-    message_block record = {0, 0, (uint64_t) view->len, (uint32_t) view->readonly, 0};
+    message_block record = {.size = (uint64_t) view->len, .readonly = (uint32_t) view->readonly};
     if (mh_block_of(arena, view->buf, &block, &offset) == 0) {
         record.offset = offset;
         return add_block(out, arena, block, record);
@@ -98,7 +99,7 @@ static int pack_bytes(message_out *out, PyObject *value)
         return -1;
     }
     begin_blocks(out);
-    message_block record = {0, 0, (uint64_t) PyBytes_GET_SIZE(value), 1, 0};
+    message_block record = {.size = (uint64_t) PyBytes_GET_SIZE(value), .readonly = 1};
     int rc = add_copy(out, arena, PyBytes_AS_STRING(value), record);
     if (rc == 0) {
         end_blocks(out, MESSAGE_BYTES);
@@ -131,7 +132,7 @@ static int pack_blocks(message_out *out, PyObject *pickle, PyObject *buffers)
     }
     begin_blocks(out);
     int rc = pack_buffers(out, arena, buffers);
-    message_block record = {0, 0, (uint64_t) PyBytes_GET_SIZE(pickle), 1, 1};
+    message_block record = {.size = (uint64_t) PyBytes_GET_SIZE(pickle), .readonly = 1, .is_pickle = 1};
     int large = record.size >= TO_BLOCK;
     if (rc == 0 && large) {
         rc = add_copy(out, arena, PyBytes_AS_STRING(pickle), record);
@@ -268,18 +269,37 @@ static PyObject *corrupt(void)
     return NULL;
 }
 
+/* How many records of blocks such a message begins with; 0 also where it is damaged. */
+static size_t count_records(const void *data, size_t size, uint32_t tag, message_head *head)
+{
+    if ((tag != MESSAGE_BLOCKS && tag != MESSAGE_BYTES) || size < sizeof *head) {
+        return 0;
+    }
+    memcpy(head, data, sizeof *head);
+    return head->count > (size - sizeof *head) / sizeof(message_block) ? 0 : (size_t) head->count;
+}
+
+uint64_t message_weigh(const void *data, size_t size, uint32_t tag)
+{
+    message_head head;
+    uint64_t weight = 0;
+    for (size_t i = 0, count = count_records(data, size, tag, &head); i < count; i++) {
+        message_block record;
+        memcpy(&record, (const char *) data + sizeof head + i * sizeof record, sizeof record);
+        weight += record.is_copy ? record.size : 0;
+    }
+    return weight;
+}
+
 void message_take(void *data, size_t size, uint32_t tag)
 {
     mh_arena *arena = mh_arena_peek();
     message_head head;
-    if ((tag != MESSAGE_BLOCKS && tag != MESSAGE_BYTES) || arena == NULL || size < sizeof head) {
+    size_t count = arena == NULL ? 0 : count_records(data, size, tag, &head);
+    if (count == 0 || head.arena != mh_arena_id(arena)) {
         return;
     }
-    memcpy(&head, data, sizeof head);
-    if (head.count > (size - sizeof head) / sizeof(message_block) || head.arena != mh_arena_id(arena)) {
-        return;
-    }
-    for (size_t i = 0; i < head.count; i++) {
+    for (size_t i = 0; i < count; i++) {
         message_block record;
         char *at = (char *) data + sizeof head + i * sizeof record;
         mh_block block;

@@ -24,7 +24,9 @@ typedef struct
 
 typedef struct message_block {     /* a stretch of a block of the arena, which a parcel keeps alive */
     uint64_t parcel, offset, size; /* parcel: once it was taken, the block, 0 where that was void */
-    uint32_t readonly, is_pickle; /* is_pickle: not a buffer, but the pickle itself, too large for the ring */
+    uint32_t readonly;
+    uint16_t is_pickle; /* not a buffer, but the pickle itself, too large for the ring */
+    uint16_t is_copy;   /* the block is there for this message alone */
 } message_block;
 
 typedef struct message_out { /* a message ready to be put */
@@ -50,6 +52,9 @@ PyObject *message_share(PyObject *module, PyObject *const *args, Py_ssize_t narg
 /* Turn the parcels of a message into holds of this process: what a channel calls before a message is gone from it, so that
  * no death leaves a block that nobody has. What it does not understand it leaves for message_unpack to refuse. */
 void message_take(void *data, size_t size, uint32_t tag);
+/* How many bytes were copied into blocks for this message: what a channel's or pipe's limit counts. A shared array that
+ * is sent again and again takes none. */
+uint64_t message_weigh(const void *data, size_t size, uint32_t tag);
 
 /* The tag to open a message with that came with `tag` from a channel that calls message_take, or does not. */
 static inline uint32_t message_tag(uint32_t tag, int taken)

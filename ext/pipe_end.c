@@ -299,6 +299,7 @@ static PyObject *wrap(PyTypeObject *type, mh_pipe *pipe)
     }
     self->pipe = pipe;
     mh_pipe_set_taker(pipe, message_take);
+    mh_pipe_set_weigher(pipe, message_weigh);
     return (PyObject *) self;
 }
 

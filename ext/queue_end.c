@@ -14,6 +14,7 @@ queue_shared *queue_share(mh_channel *channel)
     }
     shared->channel = channel;
     shared->takes = mh_channel_set_taker(channel, message_take) == 0;
+    mh_channel_set_weigher(channel, message_weigh);
     atomic_init(&shared->holders, 1);
     return shared;
 }

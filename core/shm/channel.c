@@ -79,7 +79,8 @@ static int create(mh_channel *ch, const mh_channel_options *options)
     }
     limit = limit > bytes ? bytes : limit;
     mh__ring_init(base, options->max_items ? options->max_items : UINT64_MAX, (uint32_t) (limit / MH__UNIT),
-                  (uint32_t) (bytes / MH__UNIT), options->flags);
+                  (uint32_t) (bytes / MH__UNIT), options->flags,
+                  options->max_behind ? options->max_behind : mh_os_memory_limit() / 2);
     rc = mh__view_init(&ch->view, base, (unsigned char *) base + HEADER, (size_t) bytes);
     return rc ? rc : lease(ch);
 }
@@ -208,7 +209,7 @@ static int create_named(mh_channel *ch, const char *name, const mh_channel_optio
     }
     ring = mh_segment_base(ch->view.segment);
     mh__ring_init(ring, options->max_items ? options->max_items : UINT64_MAX, (uint32_t) (limit / MH__UNIT),
-                  (uint32_t) (bytes / MH__UNIT), options->flags | MH__RING_KEEP);
+                  (uint32_t) (bytes / MH__UNIT), options->flags | MH__RING_KEEP, options->max_behind);
     return adopt_ring(ch);
 }
 
@@ -356,6 +357,11 @@ int mh_channel_set_taker(mh_channel *ch, mh_taker *take)
     }
     ch->view.taker = take;
     return 0;
+}
+
+void mh_channel_set_weigher(mh_channel *ch, mh_weigher *weigh)
+{
+    ch->view.weigher = weigh;
 }
 
 uint32_t mh_channel_taken(const mh_channel *ch)

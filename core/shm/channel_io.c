@@ -16,6 +16,7 @@
 struct want { /* what a producer waits for */
     struct mh__view *view;
     uint32_t units;
+    uint64_t weight; /* of what is behind its message */
     int hindrance;
 };
 
@@ -28,8 +29,9 @@ static int room_ready(void *arg)
     uint32_t waiting = want->view->hands ? mh__lease_waiting(want->view, tail)
                                          : mh__number(tail) - mh__number(head);
 
-    return mh_load_rlx(&ring->closed) || (waiting < want->view->max_items && used <= want->view->limit &&
-                                          want->units <= want->view->limit - used);
+    return mh_load_rlx(&ring->closed) ||
+           (waiting < want->view->max_items && used <= want->view->limit &&
+            want->units <= want->view->limit - used && mh__behind_fits(want->view, tail, want->weight));
 }
 
 /* Wait until `want` may be granted. 0: try again. */
@@ -57,6 +59,23 @@ static void pass_room(struct mh__view *view)
     }
 }
 
+static int stage_weighed(struct mh__view *view, uint64_t *cursor, const struct mh__record *record,
+                         const mh_part *parts, size_t count, struct want *want)
+{
+    uint64_t before = *cursor;
+    int rc;
+
+    want->weight = count > 0 ? mh__weight(view, parts->data, parts->size, record->tag) : 0;
+    if (!mh__behind_fits(view, before, want->weight)) {
+        return MH__NO_BYTE_ROOM;
+    }
+    rc = mh__ring_stage(view, cursor, view->limit, record, parts, count);
+    if (rc == 0) {
+        mh__behind_add(view, before, want->weight);
+    }
+    return rc;
+}
+
 /* One turn at the tail: as many of the messages as fit. Each message has `parts_each` parts (put: all of them
  * are one message; put_many: one each). *done counts messages. 0 all are in, MH_E_CLOSED, a hindrance, or an
  * error. */
@@ -82,7 +101,7 @@ static int put_turn(mh_channel *ch, const mh_part *parts, size_t messages, size_
             rc = -EMSGSIZE;
         }
         if (rc == 0) {
-            rc = mh__ring_stage(view, &cursor, view->limit, &record, parts + *done * parts_each, parts_each);
+            rc = stage_weighed(view, &cursor, &record, parts + *done * parts_each, parts_each, want);
         }
         *done += rc == 0;
     }
@@ -175,6 +194,7 @@ static void claim(struct mh__view *view, uint64_t head, size_t count)
 /* The head's lock is held, the message still in the ring. */
 static void take_behind(struct mh__view *view, void *data, size_t size, uint32_t tag)
 {
+    mh__behind_take(view, mh__weight(view, data, size, tag));
     if (view->taker) {
         view->taker(data, size, tag);
         MH__TRACE("get.taken.behind");
@@ -266,7 +286,7 @@ static int take_many(struct mh__view *view, mh_message *message, size_t most, si
     message->size = size;
     message->tag = 0;
     claim(view, head, *done);
-    for (size_t at = 0; view->taker && at < size;) {
+    for (size_t at = 0; (view->taker || view->weigher) && at < size;) {
         uint32_t item[2];
         memcpy(item, (unsigned char *) message->data + at, sizeof item);
         take_behind(view, (unsigned char *) message->data + at + sizeof item, item[0], item[1]);

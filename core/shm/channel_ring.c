@@ -23,7 +23,8 @@ static int is_power_of_two(uint32_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
-void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, uint32_t most, unsigned flags)
+void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, uint32_t most, unsigned flags,
+                   uint64_t most_behind)
 {
     uint32_t start = most < MH__WINDOW_START ? most : MH__WINDOW_START;
 
@@ -32,6 +33,7 @@ void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, ui
     ring->flags = flags;
     ring->max_items = max_items;
     ring->limit = limit;
+    ring->most_behind = most_behind;
     ring->most = most;
     ring->keep = most < MH__WINDOW_KEEP || (flags & MH__RING_KEEP) ? most : MH__WINDOW_KEEP;
     mh_lock_init(&ring->tail_lock, flags & MH_PRIVATE);
@@ -61,6 +63,7 @@ int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *b
     view->ring = ring;
     view->bytes = bytes;
     view->max_items = ring->max_items;
+    view->most_behind = ring->most_behind;
     view->most = ring->most;
     view->limit = ring->limit;
     view->keep = ring->keep;
@@ -228,6 +231,29 @@ int mh__ring_stage(struct mh__view *view, uint64_t *cursor, uint32_t limit, cons
     MH__TRACE("ring.put.copied");
     *cursor = mh__past(*cursor, own.size);
     return 0;
+}
+
+int mh__behind_fits(const struct mh__view *view, uint64_t tail, uint64_t weight)
+{
+    uint64_t most = view->most_behind, behind = mh_load_rlx(&view->ring->behind);
+
+    if (weight == 0 || most == 0 || mh_load_rlx(&view->ring->head) == tail) {
+        return 1;
+    }
+    behind = behind > UINT64_MAX / 2 ? 0 : behind; /* below 0: a consumer died after he had taken it off */
+    return weight <= most && behind <= most - weight;
+}
+
+void mh__behind_add(struct mh__view *view, uint64_t tail, uint64_t weight)
+{
+    if (weight) {
+        /* pairs with the release in mh__ring_take: where the ring is empty all has been taken off */
+        if (mh_load_acq(&view->ring->head) == tail) {
+            mh_store_rlx(&view->ring->behind, 0);
+        }
+        mh_add_rlx(&view->ring->behind, weight);
+        MH__TRACE("ring.put.weighed");
+    }
 }
 
 void mh__ring_commit(struct mh__view *view, uint64_t cursor)

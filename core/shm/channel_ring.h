@@ -16,6 +16,7 @@
  *
  * Who may change what:
  *   tail, head_seen, stream .............. the holder of tail_lock
+ *   behind ............................... either holder, by addition; see mh__behind_fits()
  *   closed, select, rung ................. the holder of tail_lock
  *   head, tail_seen, reader* ............. the holder of head_lock
  *   taking, lost*, dropped ............... the holder of head_lock
@@ -76,12 +77,14 @@ struct mh__ring {
     MH_ATOMIC(uint32_t) select;  /* 1: producers ring the bell */
     MH_ATOMIC(uint32_t) rung;    /* 1: the bell was rung since a consumer last silenced it */
     MH_ATOMIC(uint32_t) outside; /* 1: a process that does not share the arena has it, too; stays */
+    uint64_t most_behind;        /* bytes that may lie behind the messages that wait; 0: no limit */
 
     /* The producers' end. */
     alignas(64) mh_lock tail_lock;
     MH_ATOMIC(uint64_t) tail;
     MH_ATOMIC(uint64_t) head_seen; /* the head when a producer last looked */
     MH_ATOMIC(uint64_t) stream;    /* who is inside a message of several records (mh_os_self()); 0: nobody */
+    MH_ATOMIC(uint64_t) behind; /* bytes behind the messages that wait, modulo 2^64: about, after a death */
 
     /* The consumers' end. */
     alignas(64) mh_lock head_lock;
@@ -113,7 +116,7 @@ _Static_assert(sizeof(struct mh__ring) == (size_t) 6 * 64, "layout in shared mem
 struct mh__view {
     struct mh__ring *ring;
     unsigned char *bytes;
-    uint64_t max_items;
+    uint64_t max_items, most_behind;
     uint32_t most, limit, keep, deliveries;
     unsigned flags;             /* MH_PRIVATE or 0 */
     mh_segment *segment;        /* NULL: memory of this process alone */
@@ -122,6 +125,7 @@ struct mh__view {
     MH_ATOMIC(uint64_t) *claim; /* NULL, or where gets say what they are about to take */
     MH_ATOMIC(int) writers;     /* a pipe's reading end that hangs up once nobody can put, plus 1; 0: none */
     mh_taker *taker;            /* NULL, or called for each message before its take is committed */
+    mh_weigher *weigher;        /* NULL, or says how many bytes lie behind a message */
     struct mh__hands *hands;    /* NULL, or the ring has leases: what this process has in hand */
 };
 
@@ -132,7 +136,13 @@ static inline MH_ATOMIC(uint64_t) *mh__floor(const struct mh__view *view)
 }
 
 /* What stands in a producer's or consumer's way; never returned to a user. */
-enum mh__hindrance { MH__NO_ITEM_ROOM = 1, MH__NO_BYTE_ROOM, MH__EMPTY, MH__SMALL_BUFFER, MH__BUSY };
+enum mh__hindrance {
+    MH__NO_ITEM_ROOM = 1,
+    MH__NO_BYTE_ROOM,
+    /* also behind it */ MH__EMPTY,
+    MH__SMALL_BUFFER,
+    MH__BUSY
+};
 
 static inline uint32_t mh__position(uint64_t cursor)
 {
@@ -160,7 +170,8 @@ static inline uint64_t mh__past(uint64_t cursor, uint32_t size)
 }
 
 /* Sizes in units; most, window and keep powers of two. */
-void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, uint32_t most, unsigned flags);
+void mh__ring_init(struct mh__ring *ring, uint64_t max_items, uint32_t limit, uint32_t most, unsigned flags,
+                   uint64_t most_behind);
 /* Check the header and fill the view's copies; 0, MH_E_LAYOUT or MH_E_CORRUPT. `room`: bytes mapped at
  * `bytes`. */
 int mh__view_init(struct mh__view *view, struct mh__ring *ring, unsigned char *bytes, size_t room);
@@ -176,6 +187,25 @@ void mh__head_leave(struct mh__view *view);
 int mh__ring_stage(struct mh__view *view, uint64_t *cursor, uint32_t limit, const struct mh__record *record,
                    const mh_part *parts, size_t count);
 void mh__ring_commit(struct mh__view *view, uint64_t cursor);
+
+/* What lies behind messages, in blocks, counts as well. A producer adds what is behind its message before the commit, a
+ * consumer takes it off before his, so a death in between leaves a difference; it is gone once a producer finds the ring
+ * empty, where nothing is behind. Then one message always goes in, however much is behind it. */
+static inline uint64_t mh__weight(const struct mh__view *view, const void *data, size_t size, uint32_t tag)
+{
+    return view->weigher ? view->weigher(data, size, tag) : 0;
+}
+/* Without a lock: would so much go in behind `tail`? */
+int mh__behind_fits(const struct mh__view *view, uint64_t tail, uint64_t weight);
+/* Tail held: it is staged behind `tail`. */
+void mh__behind_add(struct mh__view *view, uint64_t tail, uint64_t weight);
+/* Head held. */
+static inline void mh__behind_take(struct mh__view *view, uint64_t weight)
+{
+    if (weight) {
+        mh_add_rlx(&view->ring->behind, 0 - weight); /* the commit that follows is a release */
+    }
+}
 
 /* Consumers, head held. peek: 0 and the record at `cursor`; MH__EMPTY, MH_E_CLOSED or MH_E_CORRUPT. */
 int mh__ring_peek(struct mh__view *view, uint64_t cursor, struct mh__record *record);

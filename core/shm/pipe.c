@@ -133,7 +133,7 @@ static int create_shared(int duplex, mh_segment **segment)
         shared->duplex = duplex != 0;
         for (int i = 0; i < 2;
              i++) { /* one unit is kept back for the record that calls off a large message */
-            mh__ring_init(&shared->ring[i], UINT64_MAX, MH__PIPE_MOST - 1, MH__PIPE_MOST, 0);
+            mh__ring_init(&shared->ring[i], UINT64_MAX, MH__PIPE_MOST - 1, MH__PIPE_MOST, 0, MH__PIPE_BEHIND);
             mh_store_rlx(&shared->ring[i].rung, 1); /* true once prepare_bells() is done */
         }
     }
@@ -228,6 +228,11 @@ int mh_pipe_is_outside(const mh_pipe *end)
 void mh_pipe_set_taker(mh_pipe *end, mh_taker *take)
 {
     end->in.taker = take;
+}
+
+void mh_pipe_set_weigher(mh_pipe *end, mh_weigher *weigh)
+{
+    end->in.weigher = end->out.weigher = weigh;
 }
 
 int mh_pipe_select_fd(mh_pipe *end)

@@ -11,6 +11,7 @@
 #include "manyhands/pipe.h"
 
 #define MH__PIPE_HEADER 4096u
+#define MH__PIPE_BEHIND ((uint64_t) 64 << 20) /* bytes behind the messages that wait, each way */
 #define MH__PIPE_MOST 0x40000u /* units: 4 MiB each way, of which 64 KiB are used until more is asked for */
 #define MH__PIPE_PIECE 524288u /* bytes; a larger message goes in pieces */
 

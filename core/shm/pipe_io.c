@@ -21,7 +21,8 @@
 /* What a sender or a receiver waits for. */
 struct need {
     mh_pipe *end;
-    uint32_t units; /* sender */
+    uint32_t units;  /* sender */
+    uint64_t weight; /* sender: of what is behind the message */
     int hindrance;
     int streaming;   /* this call is inside a large message */
     uint32_t closes; /* of the other side, when this call last asked whether it is gone */
@@ -46,10 +47,12 @@ static int send_ready(void *arg)
 {
     struct need *need = arg;
     struct mh__view *out = &need->end->out;
-    uint32_t used = mh__position(mh_load_rlx(&out->ring->tail)) - mh__position(mh_load_rlx(&out->ring->head));
+    uint64_t tail = mh_load_rlx(&out->ring->tail);
+    uint32_t used = mh__position(tail) - mh__position(mh_load_rlx(&out->ring->head));
 
     return closed_since(need) || ((need->streaming || mh_load_rlx(&out->ring->stream) == 0) &&
-                                  used <= out->limit && need->units <= out->limit - used);
+                                  used <= out->limit && need->units <= out->limit - used &&
+                                  (need->streaming || mh__behind_fits(out, tail, need->weight)));
 }
 
 /* Tail held: call the large message off that is under way. There is room for it: see the top. */
@@ -83,17 +86,21 @@ static int send_turn(struct need *need, const struct mh__record *record, const m
 {
     struct mh__view *out = &need->end->out;
     struct mh__ring *ring = out->ring;
-    uint64_t cursor;
+    uint64_t tail, cursor, weight = need->streaming ? 0 : need->weight;
     int rc;
 
     mh__tail_enter(out);
     MH__TRACE("send.entered");
     rc = check_stream(need);
-    cursor = mh_load_rlx(&ring->tail);
+    tail = cursor = mh_load_rlx(&ring->tail);
+    if (rc == 0 && !mh__behind_fits(out, tail, weight)) {
+        rc = MH__NO_BYTE_ROOM;
+    }
     if (rc == 0) {
         rc = mh__ring_stage(out, &cursor, out->limit, record, parts, count);
     }
     if (rc == 0) {
+        mh__behind_add(out, tail, weight);
         if (record->kind == MH__FIRST) {
             /* before the commit: an ABORT too many does no harm; pairs with check_sender() */
             mh_store_rel(&ring->stream, mh_os_self());
@@ -214,6 +221,7 @@ int mh_pipe_send(mh_pipe *end, const mh_part *parts, size_t count, uint32_t tag,
     for (size_t i = 0; i < count; i++) {
         total += parts[i].size;
     }
+    need.weight = count > 0 ? mh__weight(&end->out, parts->data, parts->size, tag) : 0;
     if (total > MH__PIPE_PIECE) {
         return send_large(&need, total, parts, count, tag, deadline, cancel);
     }
@@ -326,7 +334,10 @@ static int take_record(mh_pipe *end, uint64_t head, const struct mh__record *rec
     } else if (mine && record->kind != MH__ABORT) {
         rc = continue_partial(end, head, record, message);
     } /* else: called off, or a piece of what a dead reader had begun */
-    if (rc == 0 && end->in.taker) { /* before the commit */
+    if (rc == 0) { /* before the commit */
+        mh__behind_take(&end->in, mh__weight(&end->in, message->data, message->size, message->tag));
+    }
+    if (rc == 0 && end->in.taker) {
         end->in.taker(message->data, message->size, message->tag);
         MH__TRACE("receive.taken.behind");
     }

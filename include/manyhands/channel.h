@@ -41,6 +41,8 @@ typedef struct mh_channel_options {
     unsigned flags; /* MH_PRIVATE: threads of one process; MH_CHANNEL_BLOCK; MH_CHANNEL_REDELIVER */
     uint32_t
         deliveries; /* MH_CHANNEL_REDELIVER: once so many consumers died with it a message is given up; 0: never */
+    uint64_t
+        max_behind; /* of what lies behind messages, see mh_channel_set_weigher; 0: half of the free memory */
 } mh_channel_options;
 
 typedef struct mh_part { /* a message is put together from parts */
@@ -158,6 +160,17 @@ MH_API int mh_channel_is_outside(const mh_channel *channel);
  * above */
 typedef void mh_taker(void *data, size_t size, uint32_t tag);
 MH_API int mh_channel_set_taker(mh_channel *channel, mh_taker *take);
+
+/* What lies behind messages counts, too: `weigh` says how many bytes that are, from the first part of a message that is
+ * put, and from the whole of one that is got, before `take`. Together they stay below max_behind of the options, or a
+ * put waits, or fails, as where the ring has no room; into an empty channel one message always goes. It is asked under a
+ * lock, as `take` is, and must say the same each time. All who have the channel set the same one, before their first
+ * put or get; NULL: none, as at the beginning. After a death the count may be too high or too low by one message, until
+ * the channel has been empty.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death: see
+ * above */
+typedef uint64_t mh_weigher(const void *data, size_t size, uint32_t tag);
+MH_API void mh_channel_set_weigher(mh_channel *channel, mh_weigher *weigh);
 
 /* From now on each get through this view says in `*claim` what it takes, and says so before it takes it: the
  * number of the first message in bits 0..31 (the puts count from 0, modulo 2^32), how many in bits 32..63 (at

@@ -92,6 +92,11 @@ MH_API int mh_pipe_is_outside(const mh_pipe *end);
  * there */
 MH_API void mh_pipe_set_taker(mh_pipe *end, mh_taker *take);
 
+/* As mh_channel_set_weigher, for both directions: 64 MB may lie behind the messages of each, then a send waits.
+ * Safety: MT-owner PROC-local AS-unsafe FORK-safe | never waits | cancellation: no | allocs: none | death: see
+ * there */
+MH_API void mh_pipe_set_weigher(mh_pipe *end, mh_weigher *weigh);
+
 /* The socket: readable while a message, a descriptor or end of file is there, now and then for nothing. Never
  * read from it or write to it. From the first call on the other end rings it. -EBADF where this end only sends
  * (mh_pipe_handle tells the socket).

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/shm/channel_ring.h"
+#include "core/shm/channel_view.h"
 #include "manyhands/channel.h"
 #include "tests/core/harness.h"
 
@@ -93,6 +93,106 @@ TEST(messages_come_out_in_order_shared)
 TEST(messages_come_out_in_order_private)
 {
     in_and_out(MH_PRIVATE);
+}
+
+/* ---- what lies behind messages ---- */
+
+/* In these tests a message is the number of bytes that lie behind it; a tag of 0: none. */
+static uint64_t weigh(const void *data, size_t size, uint32_t tag)
+{
+    uint64_t number = 0;
+    CHECK_EQ(size, sizeof number);
+    memcpy(&number, data, sizeof number);
+    return tag == 0 ? 0 : number;
+}
+
+static mh_channel *make_weighed(unsigned flags, uint64_t max_behind)
+{
+    mh_channel *ch = NULL;
+    mh_channel_options options = {.max_bytes = 1 << 16, .flags = flags, .max_behind = max_behind};
+    CHECK_EQ(mh_channel_create(&options, &ch), 0);
+    mh_channel_set_weigher(ch, weigh);
+    return ch;
+}
+
+TEST(what_lies_behind_messages_is_limited)
+{
+    mh_channel *ch = make_weighed(0, 100);
+
+    CHECK_EQ(put_number(ch, 1000, MH_AT_ONCE), 0); /* into an empty one: always */
+    CHECK_EQ(put_number(ch, 1, MH_AT_ONCE), -ENOMEM);
+    CHECK_EQ(put_number(ch, 0, MH_AT_ONCE), 0); /* nothing is behind it */
+    CHECK_EQ(get_number(ch), 1000);
+    CHECK_EQ(put_number(ch, 60, MH_AT_ONCE), 0);
+    CHECK_EQ(put_number(ch, 40, MH_AT_ONCE), 0);
+    CHECK_EQ(put_number(ch, 1, MH_AT_ONCE), -ENOMEM);
+    CHECK_EQ(put_number(ch, UINT64_MAX, MH_AT_ONCE), -ENOMEM);
+    CHECK_EQ(get_number(ch), 0);
+    CHECK_EQ(put_number(ch, 1, MH_AT_ONCE), -ENOMEM);
+    CHECK_EQ(get_number(ch), 60);
+    CHECK_EQ(put_number(ch, 61, MH_AT_ONCE), -ENOMEM);
+    CHECK_EQ(put_number(ch, 60, MH_AT_ONCE), 0);
+    mh_channel_destroy(ch);
+}
+
+TEST(several_at_once_are_weighed_one_by_one)
+{
+    mh_channel *ch = make_weighed(MH_CHANNEL_BLOCK, 100);
+    uint64_t numbers[] = {50, 50, 1};
+    mh_part parts[] = {{&numbers[0], 8}, {&numbers[1], 8}, {&numbers[2], 8}};
+    mh_message message = {0};
+    size_t done;
+
+    CHECK_EQ(mh_channel_put_many(ch, parts, 3, 7, MH_AT_ONCE, NULL, &done), -ETIMEDOUT);
+    CHECK_EQ(done, 2);
+    CHECK_EQ(mh_channel_get_many(ch, &message, 10, MH_AT_ONCE, NULL, &done), 0);
+    CHECK_EQ(done, 2);
+    mh_message_fini(&message);
+    CHECK_EQ(mh_channel_put_many(ch, parts, 3, 7, MH_AT_ONCE, NULL, &done), -ETIMEDOUT);
+    CHECK_EQ(done, 2);
+    mh_channel_destroy(ch);
+}
+
+static void get_the_first(void *arg)
+{
+    CHECK_EQ(get_number(arg), 90);
+}
+
+TEST(a_put_waits_until_enough_behind_is_gone)
+{
+    mh_channel *ch = make_weighed(MH_CHANNEL_BLOCK, 100);
+
+    CHECK_EQ(put_number(ch, 90, MH_AT_ONCE), 0);
+    CHECK_EQ(put_number(ch, 20, mh_in_ms(1)), -ETIMEDOUT);
+    pid_t child = t_fork(get_the_first, ch);
+    CHECK_EQ(put_number(ch, 20, mh_in_ms(20000)), 0);
+    CHECK_EQ(t_wait(child, 10), 0);
+    CHECK_EQ(get_number(ch), 20);
+    mh_channel_destroy(ch);
+}
+
+/* A death between the count and the commit leaves the count wrong, either way; never a put that waits for nothing. */
+TEST(a_wrong_count_of_what_lies_behind_is_right_again_once_the_channel_was_empty)
+{
+    const uint64_t wrong[] = {1000, (uint64_t) -1000};
+
+    for (int i = 0; i < 2; i++) {
+        mh_channel *ch = make_weighed(0, 100);
+        struct mh__ring *ring = ch->view.ring;
+        mh_store_rlx(&ring->behind, wrong[i]);
+        CHECK_EQ(put_number(ch, 70, MH_AT_ONCE), 0);
+        CHECK_EQ(put_number(ch, 31, MH_AT_ONCE), -ENOMEM);
+        mh_store_rlx(&ring->behind, wrong[i]);
+        CHECK_EQ(put_number(ch, 31, MH_AT_ONCE), i == 0 ? -ENOMEM : 0);
+        CHECK_EQ(get_number(ch), 70);
+        if (i == 1) {
+            CHECK_EQ(get_number(ch), 31);
+        }
+        CHECK_EQ(put_number(ch, 70, MH_AT_ONCE), 0);
+        CHECK_EQ(put_number(ch, 31, MH_AT_ONCE), -ENOMEM);
+        CHECK_EQ(put_number(ch, 30, MH_AT_ONCE), 0);
+        mh_channel_destroy(ch);
+    }
 }
 
 TEST(every_size_comes_out_whole)

@@ -499,3 +499,56 @@ TEST(a_descriptor_goes_one_way_only_through_a_one_way_pipe)
     mh_pipe_close(ends[0]);
     mh_pipe_close(ends[1]);
 }
+
+/* Sixteen bytes, of which the first eight say how many lie behind them. */
+static uint64_t weigh(const void *data, size_t size, uint32_t tag)
+{
+    uint64_t number = 0;
+    (void) tag;
+    memcpy(&number, data, size < sizeof number ? size : sizeof number);
+    return number;
+}
+
+static int send_weight(mh_pipe *end, uint64_t weight, size_t size, mh_deadline deadline)
+{
+    mh_part parts[2] = {{&weight, sizeof weight}, {calloc(1, size), size}};
+    int rc = mh_pipe_send(end, parts, 2, 0, deadline, NULL);
+    free((void *) (uintptr_t) parts[1].data);
+    return rc;
+}
+
+static void receive_weight(mh_pipe *end, uint64_t weight)
+{
+    mh_message message = {0};
+    CHECK_EQ(mh_pipe_receive(end, &message, mh_in_ms(20000), NULL), 0);
+    CHECK_EQ(weigh(message.data, message.size, 0), weight);
+    mh_message_fini(&message);
+}
+
+static void receive_both(void *argument)
+{
+    receive_weight(argument, MH__PIPE_BEHIND);
+    receive_weight(argument, 5);
+}
+
+TEST(a_send_waits_while_too_much_lies_behind_what_was_sent)
+{
+    mh_pipe *ends[2];
+
+    CHECK_EQ(mh_pipe_create(1, ends), 0);
+    mh_pipe_set_weigher(ends[0], weigh);
+    mh_pipe_set_weigher(ends[1], weigh);
+    CHECK_EQ(send_weight(ends[0], MH__PIPE_BEHIND + 1, 8, MH_AT_ONCE), 0); /* alone any goes */
+    CHECK_EQ(send_weight(ends[0], 1, 8, mh_in_ms(1)), -ETIMEDOUT);
+    CHECK_EQ(send_weight(ends[0], 0, 8, MH_AT_ONCE), 0);
+    CHECK_EQ(send_weight(ends[1], 1, 8, MH_AT_ONCE), 0); /* each way for itself */
+    receive_weight(ends[1], MH__PIPE_BEHIND + 1);
+    receive_weight(ends[1], 0);
+    CHECK_EQ(send_weight(ends[0], MH__PIPE_BEHIND, 2 * PIECE, MH_AT_ONCE), 0); /* in pieces */
+    CHECK_EQ(send_weight(ends[0], 5, 2 * PIECE, mh_in_ms(1)), -ETIMEDOUT);
+    pid_t child = t_fork(receive_both, ends[1]);
+    CHECK_EQ(send_weight(ends[0], 5, 2 * PIECE, mh_in_ms(20000)), 0);
+    CHECK_EQ(t_wait(child, 20), 0);
+    mh_pipe_close(ends[0]);
+    mh_pipe_close(ends[1]);
+}

@@ -1,5 +1,6 @@
-/* tests/core/crash/crash_taker.c - a consumer is killed at every trace point of getting messages that carry blocks. Each
- * message comes to one process or went with the dead one; and no block is left that nobody has. */
+/* tests/core/crash/crash_taker.c - a consumer, and a producer, is killed at every trace point with messages that carry
+ * blocks. Each message comes to one process or went with the dead one; no block is left that nobody has; and what lies
+ * behind messages is counted so that as many fit afterwards as before. */
 #include "tests/core/harness.h"
 
 #include <errno.h>
@@ -16,19 +17,20 @@
 #include "manyhands/pipe.h"
 
 #define SENT 4
+#define BEHIND 5000 /* bytes in the block of a message; as many blocks as messages fit behind */
 
 static mh_arena *arena;
 static struct diary {
     uint64_t target;
     uint32_t seen[SENT]; /* messages that a get returned, whole */
-    int behind;          /* somebody died right behind the taker */
+    int behind;          /* somebody died right behind the taker, or the count */
 } *diary;
 
 static void die_at(const char *name, uint64_t number, void *arg)
 {
     (void) arg;
     if (number == diary->target) {
-        diary->behind |= strstr(name, "taken.behind") != NULL;
+        diary->behind |= strstr(name, "taken.behind") != NULL || strstr(name, "weighed") != NULL;
         crash_die(name);
     }
 }
@@ -45,12 +47,20 @@ static void take(void *data, size_t size, uint32_t tag)
     memcpy(data, &parcel, sizeof parcel);
 }
 
+static uint64_t weigh(const void *data, size_t size, uint32_t tag)
+{
+    (void) data;
+    (void) tag;
+    CHECK_EQ(size, sizeof(uint64_t));
+    return BEHIND;
+}
+
 static mh_parcel parcel_of(uint32_t i)
 {
     mh_block block;
     mh_parcel parcel;
-    CHECK_EQ(mh_block_alloc(arena, 5000, &block), 0);
-    memset(mh_block_at(arena, block), 'a' + (int) i, 5000);
+    CHECK_EQ(mh_block_alloc(arena, BEHIND, &block), 0);
+    memset(mh_block_at(arena, block), 'a' + (int) i, BEHIND);
     CHECK_EQ(mh_block_in_message(arena, block, 0, &parcel), 0);
     mh_block_drop(arena, block);
     return parcel;
@@ -62,7 +72,7 @@ static void note(const mh_message *message, const char *data)
     memcpy(&block, data, sizeof block);
     if (block != 0) {
         CHECK(message->tag < SENT);
-        CHECK_EQ(((char *) mh_block_at(arena, block))[4999], 'a' + (int) message->tag);
+        CHECK_EQ(((char *) mh_block_at(arena, block))[BEHIND - 1], 'a' + (int) message->tag);
         diary->seen[message->tag]++;
         mh_block_drop(arena, block);
     }
@@ -96,14 +106,14 @@ static void get_all(int pipe)
     mh_message_fini(&message);
 }
 
-static int consumer_dies(int pipe, uint64_t target)
+static int dies(void (*function)(int pipe), int pipe, uint64_t target)
 {
     diary->target = target;
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
         mh__trace_set(die_at, NULL);
-        get_all(pipe);
+        function(pipe);
         mh__trace_set(NULL, NULL);
         _exit(0);
     }
@@ -121,7 +131,7 @@ static void at_every_point(int pipe)
         uint32_t whole = 0;
         memset(diary->seen, 0, sizeof diary->seen);
         put_all(pipe);
-        died = consumer_dies(pipe, target);
+        died = dies(get_all, pipe, target);
         get_all(pipe);
         for (int i = 0; i < SENT; i++) {
             CHECK(diary->seen[i] <= 1);
@@ -136,11 +146,43 @@ static void at_every_point(int pipe)
     CHECK(target > 10 && diary->behind);
 }
 
+static void begin_channel(void)
+{
+    mh_channel_options options = {.flags = MH_CHANNEL_BLOCK, .max_behind = (uint64_t) SENT * BEHIND};
+    CHECK_EQ(mh_channel_create(&options, &channel), 0);
+    CHECK_EQ(mh_channel_set_taker(channel, take), 0);
+    mh_channel_set_weigher(channel, weigh);
+}
+
 TEST_LIMIT(consumers_of_a_channel_die_with_blocks, 60)
 {
-    CHECK_EQ(mh_channel_create(&(mh_channel_options){0}, &channel), 0);
-    CHECK_EQ(mh_channel_set_taker(channel, take), 0);
+    begin_channel();
     at_every_point(0);
+    mh_channel_destroy(channel);
+}
+
+/* Whatever a dead producer left of its count, all messages of another fit once the channel has been empty. */
+TEST_LIMIT(producers_of_a_channel_die_with_blocks, 60)
+{
+    uint64_t target = 0;
+    CHECK_EQ(mh_arena_get(&arena), 0);
+    diary = t_shared(sizeof *diary);
+    begin_channel();
+    for (int died = 1; died; target++) {
+        died = dies(put_all, 0, target);
+        memset(diary->seen, 0, sizeof diary->seen);
+        get_all(0);
+        for (int i = 1; i < SENT; i++) {
+            CHECK(diary->seen[i] <= diary->seen[i - 1]);
+        }
+        put_all(0);
+        get_all(0);
+        (void) mh_arena_sweep(arena);
+        CHECK_EQ(blocks_used(arena), 0);
+        CHECK_EQ(parcels_used(arena), 0);
+    }
+    printf("%d points\n", (int) target);
+    CHECK(target > 10 && diary->behind);
     mh_channel_destroy(channel);
 }
 
@@ -148,6 +190,8 @@ TEST_LIMIT(receivers_of_a_pipe_die_with_blocks, 60)
 {
     CHECK_EQ(mh_pipe_create(1, ends), 0);
     mh_pipe_set_taker(ends[1], take);
+    mh_pipe_set_weigher(ends[0], weigh);
+    mh_pipe_set_weigher(ends[1], weigh);
     at_every_point(1);
     mh_pipe_close(ends[0]);
     mh_pipe_close(ends[1]);

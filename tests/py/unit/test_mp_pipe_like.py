@@ -7,6 +7,7 @@ import pickle
 import signal
 import socket
 import threading
+import time
 
 import manyhands
 import mp_helpers as helpers
@@ -17,7 +18,9 @@ if not manyhands.compiled():
 
 import multiprocessing as std_mp
 
+import manyhands.shared
 from manyhands import multiprocessing as our_mp
+from manyhands._impl import core
 
 
 def answer(call, *args, **kwargs):
@@ -316,6 +319,30 @@ def test_a_writer_dead_in_a_message():
     assert theirs[0] in [("OSError", ["got end of file during message"]), ("EOFError", [])]
     ours = list(a_writer_dead_in_a_message(our_mp))
     assert ours == [("OSError", ["got end of file during message"]), "EOFError"]
+
+
+def test_who_sends_faster_than_the_other_receives_waits_after_64_mb():
+    """In the standard library after 64 KB. Without it all that is sent would lie in shared memory."""
+    near, far = our_mp.Pipe()
+    piece = b"x" * 8_000_000
+    sender = threading.Thread(target=lambda: [near.send(piece) for _ in range(30)], daemon=True)
+    sender.start()
+    while core.arena_usage()[1] < 64_000_000:
+        time.sleep(0.001)
+    sender.join(0.2)
+    assert sender.is_alive() and core.arena_usage()[1] < 100_000_000
+    assert all(far.recv() == piece for _ in range(30))
+    sender.join()
+
+
+def test_a_shared_array_takes_no_memory_on_its_way_and_is_not_held_up():
+    pytest.importorskip("numpy")
+    near, far = our_mp.Pipe()
+    array_ = manyhands.shared.zeros(10_000_000)
+    for number in range(20):
+        array_[0] = number
+        near.send(array_)
+    assert all(far.recv()[0] == 19 for _ in range(20))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
