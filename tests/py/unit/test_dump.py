@@ -143,7 +143,7 @@ def test_many_threads_come_and_go_while_others_look() -> None:
     lock = threading.Lock()
 
     def struggle() -> None:
-        for _ in range(300):
+        for _ in range(100):
             with lock:
                 time.sleep(0)
 
