@@ -27,6 +27,7 @@ _LARGE = (
 SINCE: dict[str, tuple[int, int]] = {"pool/interpreters-submit": (3, 14)}
 
 REASONS: dict[str, str] = {
+    "c/sem": "one atomic instruction each way in both: 0.97 to 1.02x",
     "c/lock-nsync": "one atomic instruction each way in both; which is ahead differs from run to run by a tenth",
     "c/lock-contended": _TURNS,
     "c/lock-contended-nsync": _TURNS,
@@ -53,10 +54,14 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
+    "pool/threads-submit": "8.2 to 9.3x from run to run: the workers and who submits share one GIL, and it is chance who "
+    "gets in whose way; the pairs of one run are 5 to 20x apart",
     "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs "
     "of one run are 11 to 22x apart",
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
-    "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.9x on cores that do nothing else",
+    "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.9 to 1x on cores that do nothing else. "
+    "Where numpy is loaded, as in a run of all rows, 0.5x: each worker tells BLAS its share of the cores, which takes "
+    "3 ms, since BLAS starts its threads anew",
     "pool/start-pool": "0.99 to 1.07x from run to run",
     "pool/pool-map": "10 to 13x from run to run: parent and workers run Python for each task, 1.5 µs in all",
     "pool/create-fork": "two forks, two ends of processes and the threads beside them, in both: 7 ms of processor "
@@ -85,6 +90,8 @@ REASONS: dict[str, str] = {
     "are three quarters of it, as in mp/pingpong-event",
     "mp/pipe-pingpong": "8 µs on one core, half of it the system's: two futex wakes, two waits, two switches, which "
     "take 5.8 in a bare C program; the goal would leave 1.6 for two sends and two receives in Python",
+    "mp/pipe-1mb": "5 to 14x from run to run, with how long the two cores run at the same time: two copies of 1 MB "
+    "take 60 µs, the rest is the turn from core to core",
     "mp/pipe-100mb": "14 ms into the arena, 24 out into fresh bytes, of which the system takes 10 to clear large "
     "pages: bare copies in C take the same. 8x would leave 24 for both",
 }

@@ -6,6 +6,7 @@ where it is installed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -37,14 +38,25 @@ USERS = (
 )  # where none of them is loaded there is nothing to tell
 
 
+_found: Any = None  # the libraries that were loaded when this process last looked; a forked worker has it
+
+
+def look(always: bool = False) -> None:
+    """Look which libraries are loaded, where one of theirs is; before a worker is forked, too: to import threadpoolctl
+    takes ten times as long as to tell them, and each worker would."""
+    global _found
+    if always or any(name in sys.modules for name in USERS):
+        with contextlib.suppress(ImportError):
+            import threadpoolctl  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+            _found = threadpoolctl.ThreadpoolController()
+
+
 def _tell(threads: int) -> Callable[[], Any] | None:
-    """Tell the libraries that are loaded; how to take it back. None without threadpoolctl."""
-    try:
-        import threadpoolctl  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError:
+    """Tell the libraries that were found; how to take it back. None without threadpoolctl."""
+    if _found is None:
         return None
-    limits: Any = threadpoolctl.threadpool_limits(limits=threads)
-    restore: Callable[[], Any] = limits.restore_original_limits
+    restore: Callable[[], Any] = _found.limit(limits=threads).restore_original_limits
     return restore
 
 
@@ -53,12 +65,14 @@ def limit_process(threads: int, asked: bool) -> None:
     for name in VARIABLES:
         if asked or name not in os.environ:
             os.environ[name] = str(threads)
-    if any(name in sys.modules for name in USERS):
-        _tell(threads)
+    if _found is None:
+        look()
+    _tell(threads)
 
 
 def limit_thread(threads: int) -> Callable[[], Any]:
     """In a worker thread; how to take it back. Reaches the whole process, as these libraries are made."""
+    look(always=True)
     restore = _tell(threads)
     if restore is None:
         raise coded(

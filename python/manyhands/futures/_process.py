@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
+from manyhands.futures import _inner
 from manyhands.futures._alarms import Alarm, alarm
 from manyhands.futures._engine import Engine, OverEngine, cores, left_of, register, say
 from manyhands.futures._errors import WorkerDiedError
@@ -107,6 +108,8 @@ class ProcessEngine(Engine):
 
     def _start_worker(self, target: Any, args: Any) -> Any:
         process = self.context.Process(target=target, args=args)
+        if self.context.get_start_method() == "fork":
+            _inner.look()
         process.start()
         return process
 
