@@ -54,8 +54,8 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
-    "pool/threads-submit": "8.2 to 9.3x from run to run: the workers and who submits share one GIL, and it is chance who "
-    "gets in whose way; the pairs of one run are 5 to 20x apart",
+    "pool/threads-submit": "8.2 to 9.3x from run to run: the workers and who submits share one GIL, and it is "
+    "chance who gets in whose way; the pairs of one run are 5 to 20x apart",
     "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs "
     "of one run are 11 to 22x apart",
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
