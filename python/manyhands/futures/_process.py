@@ -108,7 +108,7 @@ class ProcessEngine(Engine):
 
     def _start_worker(self, target: Any, args: Any) -> Any:
         process = self.context.Process(target=target, args=args)
-        if self.context.get_start_method() == "fork":
+        if getattr(process, "_start_method", None) == "fork":
             _inner.look()
         process.start()
         return process

@@ -273,7 +273,9 @@ def test_chunks_by_measurement(executor):
 
 
 def test_progress_on_every_map(executor, capfd, monkeypatch):
-    monkeypatch.setattr("manyhands.futures._progress._installed", lambda name: False)  # test_executor_packages has bars
+    monkeypatch.setattr(
+        "manyhands.futures._progress._installed", lambda name: False
+    )  # test_executor_packages has bars
     assert len(list(executor.map(tasks.square, range(7), progress="squares"))) == 7
     assert "squares: 7 of 7 (100%)" in capfd.readouterr().err
     results = executor.map(tasks.square, range(7), progress=True)
