@@ -629,11 +629,12 @@ def shared_condition() -> None:
     assert core.SharedCondition._rebuild(*made.place)
 
 
+class Thing(core.Entered):  # type: ignore[misc]
+    """What the facades make of Entered."""
+
+
 @row("Entered: _enters __enter__ __exit__")
 def entered() -> None:
-    class Thing(core.Entered):  # type: ignore[misc]
-        """What the facades make of it."""
-
     made = Thing()
     failing(made.__enter__)
     failing(made.__exit__)
