@@ -552,3 +552,25 @@ TEST(a_send_waits_while_too_much_lies_behind_what_was_sent)
     mh_pipe_close(ends[0]);
     mh_pipe_close(ends[1]);
 }
+
+static void die_with_the_last_end(void *argument)
+{
+    mh_pipe **ends = argument;
+    mh_pipe_close(ends[1]);
+    (void) raise(SIGKILL);
+}
+
+TEST(a_poll_at_once_knows_of_a_death_that_is_over)
+{
+    for (int i = 0; i < 50; i++) { /* the kernel is asked now and then only, else */
+        mh_pipe *ends[2];
+        CHECK_EQ(mh_pipe_create(1, ends), 0);
+        pid_t child = t_fork(die_with_the_last_end, ends);
+        mh_pipe_close(ends[0]);
+        (void) mh_pipe_poll(ends[1], MH_AT_ONCE, NULL);
+        CHECK_EQ(t_wait(child, 10), -SIGKILL);
+        CHECK_EQ(mh_pipe_poll(ends[1], MH_AT_ONCE, NULL), 0);
+        CHECK_EQ(receive_nothing(ends[1], MH_FOREVER), MH_E_CLOSED);
+        mh_pipe_close(ends[1]);
+    }
+}
