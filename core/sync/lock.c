@@ -63,11 +63,12 @@ static int take_or_announce(mh_lock *lock, uint64_t me, int suspicious, uint64_t
 static int wait_for_change(mh_lock *lock, uint64_t seen, mh_deadline deadline, mh_cancel *cancel,
                            unsigned mode)
 {
-    if (mode & MH__SECTION) {
+    int counted = mode & MH__SECTION && !mh__lock_is_private(lock); /* as section.c has it */
+    if (counted) {
         mh__section_out();
     }
     int rc = mh__wait(futex_of(lock), (uint32_t) seen, deadline, cancel, (lock->flags & MH_PRIVATE) | mode);
-    if (mode & MH__SECTION) {
+    if (counted) {
         mh__section_in();
     }
     return rc;

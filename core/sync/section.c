@@ -39,24 +39,41 @@ void mh__section_out(void)
 }
 #endif
 
+/* A private lock is held from nobody outside: a process that is stopped inside blocks itself alone. So its threads need
+ * not count, which would send the count's line from core to core with each section. */
+static void count_in(const mh_lock *lock)
+{
+    if (!mh__lock_is_private(lock)) {
+        mh__section_in();
+    }
+}
+
+static void count_out(int is_private)
+{
+    if (!is_private) {
+        mh__section_out();
+    }
+}
+
 int mh__section_enter(mh_lock *lock)
 {
-    mh__section_in();
+    count_in(lock);
     return mh__lock_enter(lock, MH_FOREVER);
 }
 
 int mh__section_enter_by(mh_lock *lock, mh_deadline deadline)
 {
-    mh__section_in();
+    count_in(lock);
     int rc = mh__lock_enter(lock, deadline);
     if (rc < 0) {
-        mh__section_out();
+        count_out(mh__lock_is_private(lock));
     }
     return rc;
 }
 
 void mh__section_leave(mh_lock *lock)
 {
+    int is_private = mh__lock_is_private(lock); /* once it is free, the next owner may free its memory */
     mh_lock_release(lock);
-    mh__section_out();
+    count_out(is_private);
 }

@@ -6,7 +6,8 @@
  * inner section.
  *
  * A process that is stopped (SIGSTOP) inside a section blocks all others, so whoever pauses one looks at its
- * count of sections first. A waiter for the lock counts as inside only while it is awake.
+ * count of sections first. A waiter for the lock counts as inside only while it is awake. Sections of a private lock
+ * are not counted.
  */
 #ifndef MH_SYNC_SECTION_H
 #define MH_SYNC_SECTION_H

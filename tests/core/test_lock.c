@@ -363,6 +363,26 @@ TEST(sections_are_counted_once_and_where_they_were_entered)
     CHECK_EQ(there, 0);
 }
 
+TEST(a_private_section_is_not_counted)
+{
+    _Atomic(uint32_t) here = 0;
+    mh_lock own = {.flags = MH_PRIVATE}, shared = {.flags = 0};
+    mh__section_count_at(&here);
+    CHECK_EQ(mh__section_enter(&own), 0);
+    CHECK_EQ(here, 0);
+    CHECK_EQ(mh__section_enter(&shared), 0);
+    CHECK_EQ(here, 1);
+    mh__section_leave(&own);
+    CHECK_EQ(here, 1);
+    mh__section_leave(&shared);
+    CHECK_EQ(here, 0);
+    CHECK_EQ(mh__section_enter_by(&own, MH_FOREVER), 0);
+    CHECK_EQ(mh__section_enter_by(&own, MH_AT_ONCE), -ETIMEDOUT);
+    mh__section_leave(&own);
+    CHECK_EQ(here, 0);
+    mh__section_count_at(NULL);
+}
+
 TEST(a_section_finds_the_dead)
 {
     struct crime *c = t_shared(sizeof *c);
