@@ -168,7 +168,7 @@ static void after_take(struct mh__view *view, int slept)
     struct mh__ring *ring = view->ring;
 
     mh__gate_open(&ring->not_full, view->flags);
-    if (!mh__ring_is_empty(view)) {
+    if (mh__ring_is_left(view) || !mh__ring_is_empty(view)) {
         if (slept) {
             mh__gate_open(&ring->not_empty, view->flags);
         }

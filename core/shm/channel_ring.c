@@ -328,6 +328,11 @@ void mh__ring_take(struct mh__view *view, uint64_t cursor)
     mh_fence_seq(); /* the commit, then the look at who waits for room: as in mh__ring_commit */
 }
 
+int mh__ring_is_left(const struct mh__view *view)
+{
+    return !view->hands && mh_load_rlx(&view->ring->head) != mh_load_rlx(&view->ring->tail_seen);
+}
+
 int mh__ring_is_empty(const struct mh__view *view)
 {
     return mh_load_rlx(&view->ring->head) == mh_load_rlx(&view->ring->tail) &&

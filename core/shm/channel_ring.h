@@ -216,6 +216,8 @@ unsigned char *mh__ring_unit(const struct mh__view *view, uint32_t position);
 
 /* Without a lock: is there nothing to take? A hint, for spinning and for re-checks. */
 int mh__ring_is_empty(const struct mh__view *view);
+/* The same, the other way about, by what consumers have seen: 0 says nothing. The producers' line is left to them. */
+int mh__ring_is_left(const struct mh__view *view);
 /* Records and bytes in use at one instant. */
 void mh__ring_usage(const struct mh__view *view, uint64_t *items, uint64_t *bytes);
 /* Nothing held: give memory back where the ring is empty and its window large. */
