@@ -4,64 +4,20 @@
 #include <errno.h>
 
 #include "core/debug/trace.h"
-#include "core/os/os.h"
-
-/* Spinning: the low half of gate->spin is the time that spinning may take, in units of 16 ns; the high half
- * counts the spins that found nothing. Success doubles the time, failure halves it; every 32nd failure tries
- * the whole time again, or a gate that was idle once would never learn that it is busy now. A lost update
- * costs nothing. */
-#define SPIN_LEAST 16u  /* 256 ns */
-#define SPIN_START 256u /* 4 us */
-#define SPIN_MOST 1024u /* 16 us */
-#define SPIN_RETRY 32u
-#define SPIN_LOOKS 16
-
-static uint32_t spin_time(uint32_t spin)
-{
-    uint32_t time = spin & 0xffff, failures = spin >> 16;
-
-    if (time == 0) {
-        return SPIN_START;
-    }
-    return failures % SPIN_RETRY == SPIN_RETRY - 1 ? SPIN_START : time;
-}
-
-static void learn(struct mh__gate *gate, uint32_t spin, uint32_t time, int success)
-{
-    uint32_t next;
-
-    if (success) {
-        next = time * 2 > SPIN_MOST ? SPIN_MOST : time * 2;
-        next |= spin & 0xffff0000u;
-    } else {
-        next = time / 2 < SPIN_LEAST ? SPIN_LEAST : time / 2;
-        next |= (spin + 0x10000u) & 0xffff0000u;
-    }
-    if (next != spin) {
-        mh_store_rlx(&gate->spin, next);
-    }
-}
+#include "core/sync/spin.h"
 
 static int spin(struct mh__gate *gate, mh__ready ready, void *arg)
 {
-    uint32_t seen = mh_load_rlx(&gate->spin), time = spin_time(seen);
-    int64_t end;
+    struct mh__spin spin;
+    int found;
 
-    if (mh_os_cores() < 2) {
+    if (!mh__spin_begin(&spin, &gate->spin)) {
         return 0;
     }
-    end = mh_os_now() + (int64_t) time * 16;
     do {
-        for (int i = 0; i < SPIN_LOOKS; i++) {
-            if (ready(arg)) {
-                learn(gate, seen, time, 1);
-                return 1;
-            }
-            mh_os_pause();
-        }
-    } while (mh_os_now() < end);
-    learn(gate, seen, time, 0);
-    return 0;
+        found = ready(arg);
+    } while (!found && mh__spin_on(&spin));
+    return mh__spin_end(&spin, found);
 }
 
 /* Set `bits`; the value that the word has then. */

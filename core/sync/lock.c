@@ -22,21 +22,17 @@ static int spin(mh_lock *lock, uint64_t me)
 {
     struct mh__spin spin;
     int taken = 0;
-    if (!mh__spin_begin(&spin, mh_load_rlx(&lock->spin))) {
+    if (!mh__spin_begin(&spin, &lock->spin)) {
         return 0;
     }
     do {
         uint64_t word = mh_load_rlx(&lock->word);
-        if (word == 0 && mh__lock_fast(lock, me)) {
-            taken = 1;
-            break;
-        }
         if (word & MH__LOCK_WAITERS) {
             return 0; /* others were here before, and sleep */
         }
-    } while (mh__spin_on(&spin));
-    mh_store_rlx(&lock->spin, mh__spin_learn(&spin, taken));
-    return taken;
+        taken = word == 0 && mh__lock_fast(lock, me);
+    } while (!taken && mh__spin_on(&spin));
+    return mh__spin_end(&spin, taken);
 }
 
 /* 0 or MH_OWNER_DIED: taken. -EBUSY: WAITERS is set, and *seen is the word to sleep on. `suspicious`: look

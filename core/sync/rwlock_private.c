@@ -379,15 +379,14 @@ static int spin(mh_rwlock *lock, uint64_t me, uint32_t kind)
     struct mh__spin spin;
     int taken = 0;
     uint64_t seen;
-    if (!mh__spin_begin(&spin, mh_load_rlx(&lock->readers))) {
+    if (!mh__spin_begin(&spin, &lock->readers)) {
         return 0;
     }
     do {
         seen = mh_load_rlx(&lock->writer);
         taken = go_in(lock, me, kind, &seen);
     } while (!taken && !(seen & FROZEN) && mh__spin_on(&spin));
-    mh_store_rlx(&lock->readers, mh__spin_learn(&spin, taken));
-    return taken;
+    return mh__spin_end(&spin, taken);
 }
 
 MH_APART static int acquire_slowly(mh_rwlock *lock, uint64_t me, uint32_t kind, mh_deadline deadline,

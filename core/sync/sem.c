@@ -20,6 +20,8 @@
 #include <errno.h>
 
 #include "core/os/os.h"
+#include "core/os/tls.h"
+#include "core/sync/spin.h"
 #include "core/sync/wait.h"
 
 _Static_assert(sizeof(mh_sem) == 16 && offsetof(mh_sem, max) == 8, "part of the shared layout");
@@ -63,6 +65,23 @@ static int take_or_announce(mh_sem *sem, uint64_t *announced)
     }
 }
 
+/* A semaphore has no room to learn for how long this pays: its waiters remember. Not past those who sleep. */
+static int spin(mh_sem *sem)
+{
+    struct mh__spin spin;
+    int taken = 0;
+    if (!mh__spin_begin(&spin, &mh__tls()->sem_spin)) {
+        return 0;
+    }
+    do {
+        if (mh_load_rlx(&sem->word) >= ONE_WAITER) {
+            return 0;
+        }
+        taken = mh_sem_try_acquire(sem) == 0;
+    } while (!taken && mh__spin_on(&spin));
+    return mh__spin_end(&spin, taken);
+}
+
 int mh_sem_acquire(mh_sem *sem, mh_deadline deadline, mh_cancel *cancel)
 {
     uint64_t announced = 0;
@@ -71,6 +90,9 @@ int mh_sem_acquire(mh_sem *sem, mh_deadline deadline, mh_cancel *cancel)
     }
     if (deadline <= MH_AT_ONCE) {
         return -ETIMEDOUT;
+    }
+    if (spin(sem)) {
+        return 0;
     }
     while (!take_or_announce(sem, &announced)) {
         int rc = mh__wait(futex_of(sem), 0, deadline, cancel, sem->flags & MH_PRIVATE);

@@ -1,48 +1,90 @@
-/* core/sync/spin.h - look again for a moment before going to sleep.
+/* core/sync/spin.h - look again for a while before going to sleep.
  *
- * Spinning is bounded by time, since no count of rounds is right for every machine. `mean` is the mean time, in ns, after
- * which it has paid lately: it may go on for twice that, and fades to almost nothing where it does not pay.
+ * Spinning is bounded by time, since no count of rounds is right for every machine, and a place where threads meet learns
+ * for how long it pays: a spin that found what it looked for doubles the time, one that did not halves it down to nothing,
+ * and every 32nd of those tries again, or a place that was idle once would never learn that it is busy now.
+ *
+ * It looks seldom: each look fetches the line that those who are at work write to, and costs them more than the looker.
+ * Who waits for 1 us lets the others do fifty operations on their own core's copy; who looks all the time makes them fetch
+ * it back for each. So the first step is longer than most critical sections, and each is twice the one before.
  */
 #ifndef MH_SYNC_SPIN_H
 #define MH_SYNC_SPIN_H
 
 #include "core/os/os.h"
 
-enum { MH__SPIN_LEAST_NS = 300, MH__SPIN_MOST_NS = 5000, MH__SPIN_PAUSES = 4 };
-
-struct mh__spin {
-    uint32_t mean;
-    int64_t start, now, end;
+enum {
+    MH__SPIN_UNIT_NS = 16,
+    MH__SPIN_LEAST = 1, /* next to nothing */
+    MH__SPIN_START = 4096 / MH__SPIN_UNIT_NS,
+    MH__SPIN_MOST = 16384 / MH__SPIN_UNIT_NS,
+    MH__SPIN_RETRY = 1600 / MH__SPIN_UNIT_NS,
+    MH__SPIN_RETRY_EVERY = 32,
+    MH__SPIN_STEP_NS = 800,
+    MH__SPIN_STEP_MOST_NS = 6400
 };
 
-/* 0 where there is but one core to give: whoever is waited for would not run meanwhile. */
-static inline int mh__spin_begin(struct mh__spin *spin, uint32_t mean)
+/* What a place has learned is one word: in its low half the time that a spin may take, in units (0: nothing yet); in the
+ * high half a count of the spins that found nothing. A lost update costs nothing. */
+struct mh__spin {
+    _Atomic(uint32_t) *place;
+    uint32_t learned, time;
+    int64_t now, end, step;
+};
+
+static inline uint32_t mh__spin_time(uint32_t learned)
 {
-    if (mh_os_cores() == 1) {
+    uint32_t time = learned & 0xffff, failures = learned >> 16;
+    if (time == 0) {
+        return MH__SPIN_START;
+    }
+    if (time < MH__SPIN_RETRY && failures % MH__SPIN_RETRY_EVERY == MH__SPIN_RETRY_EVERY - 1) {
+        return MH__SPIN_RETRY;
+    }
+    return time < MH__SPIN_MOST ? time : MH__SPIN_MOST;
+}
+
+/* 0 where there is but one core to give: whoever is waited for would not run meanwhile. */
+static inline int mh__spin_begin(struct mh__spin *spin, _Atomic(uint32_t) *place)
+{
+    if (mh_os_cores() < 2) {
         return 0;
     }
-    int64_t budget = 2 * (int64_t) mean + MH__SPIN_LEAST_NS;
-    spin->mean = mean;
-    spin->start = spin->now = mh_os_now();
-    spin->end = spin->start + (budget < MH__SPIN_MOST_NS ? budget : MH__SPIN_MOST_NS);
+    spin->place = place;
+    spin->learned = mh_load_rlx(place);
+    spin->time = mh__spin_time(spin->learned);
+    spin->step = MH__SPIN_STEP_NS;
+    spin->now = mh_os_now();
+    spin->end = spin->now + (int64_t) spin->time * MH__SPIN_UNIT_NS;
     return 1;
 }
 
 /* Between two looks. 0: the time is up. */
 static inline int mh__spin_on(struct mh__spin *spin)
 {
-    for (int i = 0; i < MH__SPIN_PAUSES; i++) {
-        mh_os_pause();
+    int64_t look = spin->now + spin->step < spin->end ? spin->now + spin->step : spin->end;
+    if (spin->now >= spin->end) {
+        return 0;
     }
-    spin->now = mh_os_now();
-    return spin->now < spin->end;
+    do {
+        mh_os_pause();
+        spin->now = mh_os_now();
+    } while (spin->now < look);
+    spin->step = spin->step * 2 < MH__SPIN_STEP_MOST_NS ? spin->step * 2 : MH__SPIN_STEP_MOST_NS;
+    return 1;
 }
 
-/* The mean for the next time. */
-static inline uint32_t mh__spin_learn(const struct mh__spin *spin, int paid)
+/* The place learns what came of it: `found`, which is returned. It stores nothing that it knew: that would fetch a line for
+ * nothing. */
+static inline int mh__spin_end(const struct mh__spin *spin, int found)
 {
-    int64_t mean = spin->mean, next = paid ? mean + (spin->now - spin->start - mean) / 4 : mean - mean / 8;
-    return (uint32_t) (next < MH__SPIN_MOST_NS ? next : MH__SPIN_MOST_NS);
+    uint32_t failures = spin->learned & 0xffff0000u, longer = spin->time * 2, shorter = spin->time / 2;
+    uint32_t learned = found ? failures | (longer < MH__SPIN_MOST ? longer : MH__SPIN_MOST)
+                             : (failures + 0x10000u) | (shorter > MH__SPIN_LEAST ? shorter : MH__SPIN_LEAST);
+    if (learned != spin->learned) {
+        mh_store_rlx(spin->place, learned);
+    }
+    return found;
 }
 
 #endif
