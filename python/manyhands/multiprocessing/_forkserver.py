@@ -6,7 +6,6 @@ own name; ours serves the contexts of manyhands.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import gc
 import importlib
@@ -96,11 +95,9 @@ class ForkServer(_std.ForkServer):  # type: ignore[misc,name-defined]
             made += os.pipe()
             told, tell, read, write = made
             blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-            message = array.array("i", [tell, read, self._forkserver_alive_fd, _tracker.getfd(), *fds])
+            sent = [tell, read, self._forkserver_alive_fd, _tracker.getfd(), *fds]
             with socket.socket(fileno=os.dup(self._forkserver_alive_fd)) as client:
-                client.sendmsg(
-                    [QUIET if blocked else PLAIN], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, message)]
-                )
+                socket.send_fds(client, [QUIET if blocked else PLAIN], sent)
         except BaseException:
             _util.close_fds(*made)
             raise
@@ -380,12 +377,7 @@ def _serve(listener: socket.socket, gate: socket.socket | None = None, key: byte
 def _receive(listener: socket.socket) -> tuple[list[int] | None, bool]:
     """The descriptors of a request, and whether Ctrl-C is to be blocked in the child. None of them: they did not all
     arrive, which was told; None: nobody can ask any more."""
-    room = socket.CMSG_SPACE(MOST_FDS * 4)
-    data, ancillary, flags, _ = listener.recvmsg(1, room)
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    data, fds, flags, _ = socket.recv_fds(listener, 1, MOST_FDS)
     if not data:
         return None, False
     if flags & socket.MSG_CTRUNC or len(fds) < 4:
@@ -393,7 +385,7 @@ def _receive(listener: socket.socket) -> tuple[list[int] | None, bool]:
             _say(fds[0], STARTED.pack(-24))  # EMFILE
         _util.close_fds(*fds)
         return [], False
-    return fds.tolist(), data == QUIET
+    return fds, data == QUIET
 
 
 def _fork(fds: list[int], children: _Children) -> int:
