@@ -84,6 +84,6 @@ REASONS: dict[str, str] = {
     "take 5.8 in a bare C program; the goal would leave 1.6 for two sends and two receives in Python",
     "mp/pipe-1mb": "5 to 14x from run to run, with how long the two cores run at the same time: two copies of 1 MB "
     "take 60 µs, the rest is the turn from core to core",
-    "mp/pipe-100mb": "14 ms into the arena, 24 out into fresh bytes, of which the system takes 10 to clear large "
-    "pages: bare copies in C take the same. 8x would leave 24 for both",
+    "mp/pipe-100mb": "6 to 9x from run to run, with how much of the second core there is for the copies: 10 ms into "
+    "the arena by two threads, 15 out into fresh bytes, in bare C too",
 }

@@ -93,13 +93,13 @@ static void fill_zero(char *data, size_t size)
     Py_END_ALLOW_THREADS
 }
 
-static void copy(char *to, const char *from, size_t size)
+void block_copy(void *to, const void *from, size_t size)
 {
     if (size < WITHOUT_GIL) {
         memcpy(to, from, size);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS memcpy(to, from, size);
+    Py_BEGIN_ALLOW_THREADS mh_memory_copy(to, from, size);
     Py_END_ALLOW_THREADS
 }
 
@@ -226,7 +226,7 @@ static block_object *same_or_copy(ext_state *state, PyObject *buffer)
     }
     block_object *self = (block_object *) new_block(state, (size_t) view.len);
     if (self != NULL) {
-        copy(self->data, view.buf, (size_t) view.len);
+        block_copy(self->data, view.buf, (size_t) view.len);
     }
     PyBuffer_Release(&view);
     return self;
@@ -276,7 +276,7 @@ static PyObject *give_one(ext_state *state, mh_arena *arena, uint32_t place, PyO
         copied = new_block(state, (size_t) view.len);
         if (copied != NULL) {
             block = ((block_object *) copied)->block;
-            copy(((block_object *) copied)->data, view.buf, (size_t) view.len);
+            block_copy(((block_object *) copied)->data, view.buf, (size_t) view.len);
         }
     }
     if (!PyErr_Occurred()) {

@@ -19,6 +19,9 @@ PyObject *block_wrap(ext_state *state, mh_block block, size_t offset, size_t siz
 /* Where the stretch of a Block lies; NULL where `object` is none. The Block keeps it alive. */
 char *block_stretch(ext_state *state, PyObject *object, mh_block *block, size_t *size);
 
+/* memcpy(), detached from the GIL and by several threads where that is worth it. The caller holds both. */
+void block_copy(void *to, const void *from, size_t size);
+
 /* Methods of the module: block(size, zero=False, format=None, shape=None), _block_from(buffer, format, shape),
  * is_shared(buffer), _blocks_give(place, buffers), _blocks_take(records). */
 PyObject *block_new(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -7,17 +7,6 @@
 #include "block.h"
 
 #define TO_BLOCK 32768 /* bytes from which a payload goes to a block of the arena instead of the ring */
-#define WITHOUT_GIL (1 << 18) /* copies from this size on are made detached */
-
-static void copy(void *to, const void *from, size_t size)
-{
-    if (size < WITHOUT_GIL) {
-        memcpy(to, from, size);
-        return;
-    }
-    Py_BEGIN_ALLOW_THREADS memcpy(to, from, size);
-    Py_END_ALLOW_THREADS
-}
 
 static void add_part(message_out *out, const void *data, size_t size)
 {
@@ -57,7 +46,7 @@ static int add_copy(message_out *out, mh_arena *arena, const void *data, message
     if (rc < 0) {
         return rc;
     }
-    copy(mh_block_at(arena, block), data, record.size);
+    block_copy(mh_block_at(arena, block), data, record.size);
     record.is_copy = 1;
     rc = add_block(out, arena, block, record);
     mh_block_drop(arena, block);
@@ -357,7 +346,7 @@ static PyObject *fresh_bytes(const char *data, size_t size)
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t) size);
     if (bytes != NULL) {
         mh_memory_fresh(PyBytes_AS_STRING(bytes), size);
-        copy(PyBytes_AS_STRING(bytes), data, size);
+        block_copy(PyBytes_AS_STRING(bytes), data, size);
     }
     return bytes;
 }

@@ -317,6 +317,35 @@ TEST(large_pages_are_asked_for_inside_of_large_fresh_memory_alone)
     CHECK_EQ(large_pages_asked_for(first + 2 * large), 0);
 }
 
+/* Each byte differs from those a page, a piece or a word further on. */
+static unsigned char byte_at(size_t i)
+{
+    return (unsigned char) (i ^ i >> 8 ^ i >> 16 ^ i >> 21);
+}
+
+TEST(a_large_copy_has_every_byte_once_whoever_made_it)
+{
+    const size_t mega = (size_t) 1 << 20, room = 40 * mega;
+    const size_t sizes[] = {0, 1, mega, 16 * mega - 1, 16 * mega, 17 * mega + 4095, 33 * mega + 1};
+    unsigned char *from = malloc(room), *to = malloc(room);
+    CHECK(from != NULL && to != NULL);
+    for (size_t i = 0; i < room; i++) {
+        from[i] = byte_at(i);
+    }
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        size_t size = sizes[k], wrong = 0, at = 1 + k * 511; /* no two copies lie alike in their pages */
+        memset(to, 0xa5, room);
+        mh_memory_copy(to + at, from + 3, size);
+        for (size_t i = 0; i < room; i++) {
+            int inside = at <= i && i < at + size;
+            wrong += to[i] != (inside ? byte_at(i - at + 3) : 0xa5);
+        }
+        CHECK_EQ(wrong, 0);
+    }
+    free(from);
+    free(to);
+}
+
 TEST(every_code_has_a_name_and_a_text_of_its_own)
 {
     for (int i = 0; i < CODES; i++) {
