@@ -34,8 +34,7 @@ REASONS: dict[str, str] = {
     "c/sem": "one atomic instruction each way in both: 0.97 to 1.02x",
     "c/lock-nsync": "one atomic instruction each way in both; which is ahead differs from run to run by a tenth",
     "c/lock-crowd": _TURNS,
-    "c/rwlock-contended": "0.2 to 1.3x from run to run. Fair: who leaves hands it to who waits longest, whose start "
-    "takes 5 to 50 µs if it sleeps; the peer lets in whoever runs just now, and a writer may wait for ever",
+    "c/rwlock-contended": _TURNS,
     "c/rwlock-read-nsync": "ours remembers who reads, so that an upgrade and a wrong release are told",
     "c/channel-pingpong": _FUTEX_OF_ALL,
     "c/channel-pingpong-1core": _FUTEX_OF_ALL,

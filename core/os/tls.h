@@ -36,10 +36,10 @@ struct mh__tls {
     int64_t slice;                   /* ... and how long the next slice is */
     _Atomic(uint32_t) *section; /* where the sections that it is inside of are counted; core/sync/section.h */
     uint32_t section_depth;
-    _Atomic(uint32_t) sem_spin;  /* learned at semaphores: core/sync/spin.h; atomic for its type alone */
-    struct mh_cleanup *cleanups; /* core/proc/thread_extras.c */
-    _Atomic(uint32_t) *ended;    /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */
-    uint32_t reads;              /* of `read`, how many are in use */
+    _Atomic(uint32_t) sem_spin, line_spin; /* learned there: core/sync/spin.h; atomic for their type alone */
+    struct mh_cleanup *cleanups;           /* core/proc/thread_extras.c */
+    _Atomic(uint32_t) *ended; /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */
+    uint32_t reads;           /* of `read`, how many are in use */
     uint32_t reads_noted; /* shares for which there was no room in `read`, and which stand in their locks */
     struct mh__read read[MH__READS];
 };

@@ -22,6 +22,7 @@
 #include "core/os/os.h"
 #include "rwlock_private.h"
 #include "section.h"
+#include "spin.h"
 #include "wait.h"
 
 #include <manyhands/rwlock.h>
@@ -417,6 +418,7 @@ static int give_up(mh_rwlock *lock, MH_ATOMIC(uint32_t) *mine, uint32_t kind)
 static int wait_in_line(mh_rwlock *lock, MH_ATOMIC(uint32_t) *mine, uint32_t kind, mh_deadline deadline,
                         mh_cancel *cancel)
 {
+    mh__spin_in_line(mine, kind);
     while (mh_load_acq(mine) == kind) { /* pairs with the store in let_one_in */
         int rc = mh__wait(mine, kind, deadline, cancel, 0);
         if (rc < 0) {

@@ -317,6 +317,7 @@ static int give_up(mh_rwlock *lock, ticket *me, uint32_t kind)
 /* 0: let in; else as mh_wait. */
 static int wait_in_line(mh_rwlock *lock, ticket *me, uint32_t kind, mh_deadline deadline, mh_cancel *cancel)
 {
+    mh__spin_in_line(&me->word, kind);
     while (mh_load_acq(&me->word) == kind) { /* pairs with the store in let_in */
         int rc = mh__wait(&me->word, kind, deadline, cancel, MH_PRIVATE);
         if (rc < 0) {

@@ -20,7 +20,6 @@
 #include <errno.h>
 
 #include "core/os/os.h"
-#include "core/os/tls.h"
 #include "core/sync/spin.h"
 #include "core/sync/wait.h"
 
