@@ -13,7 +13,8 @@ static uint32_t time_of(uint32_t learned)
 /* What is in `place` after a spin that took what the place allows. */
 static uint32_t learn(_Atomic(uint32_t) *place, int found)
 {
-    struct mh__spin spin = {.place = place, .learned = *place, .most = MH__SPIN_MOST, .time = time_of(*place)};
+    struct mh__spin spin = {
+        .place = place, .learned = *place, .most = MH__SPIN_MOST, .time = time_of(*place)};
     CHECK_EQ(mh__spin_end(&spin, found), found);
     return *place;
 }
@@ -79,7 +80,8 @@ TEST(it_looks_first_at_once_and_last_when_the_time_is_up)
     while (mh__spin_on(&spin)) {
         looks++;
     }
-    CHECK(looks == 3 || looks == 2); /* after 0, 800 and 2000 ns; a thread that is not let run looks no more often */
+    CHECK(looks == 3 ||
+          looks == 2); /* after 0, 800 and 2000 ns; a thread that is not let run looks no more often */
     CHECK(spin.now - begin >= 2000);
     CHECK_EQ(mh__spin_end(&spin, 0), 0);
     CHECK_EQ(place, 0x10000u | 1000 / UNIT);
