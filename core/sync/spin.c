@@ -15,8 +15,7 @@ uint32_t mh__spin_time(uint32_t learned, uint32_t most, uint32_t retry)
     return time < most ? time : most;
 }
 
-static int begin_for(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t most,
-                                     uint32_t retry)
+static int begin_for(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t most, uint32_t retry)
 {
     if (mh_os_cores() < 2) {
         return 0;
