@@ -11,7 +11,7 @@
 #include "manyhands/arena.h"
 
 #define PIECE ((size_t) 4 << 20)
-#define SHARE (2 * PIECE) /* of each thread, at least: a thread's start and end cost what 200 KB do */
+#define SHARE PIECE /* of each thread, at least: its start and end cost what 200 KB do */
 #define MOST_HELPERS 3
 #define STACK ((size_t) 64 << 10)
 

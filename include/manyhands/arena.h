@@ -108,7 +108,7 @@ MH_API size_t mh_block_size(mh_arena *arena, mh_block block);
  * changes */
 MH_API void mh_memory_fresh(void *memory, size_t size);
 
-/* memcpy() for what is large: from 16 MB on up to three more threads help, as many as there are cores to run on, which takes
+/* memcpy() for what is large: from 8 MB on up to three more threads help, as many as there are cores to run on, which takes
  * half of the time and less. They live for the call alone, take no signals, and are not needed: where none can be started
  * the caller copies by itself. `to` and `from` do not overlap.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for helpers that copy | cancellation: no | allocs: threads | death:

@@ -327,7 +327,7 @@ static unsigned char byte_at(size_t i)
 TEST(a_large_copy_has_every_byte_once_whoever_made_it)
 {
     const size_t mega = (size_t) 1 << 20, room = 40 * mega;
-    const size_t sizes[] = {0, 1, mega, 16 * mega - 1, 16 * mega, 17 * mega + 4095, 33 * mega + 1};
+    const size_t sizes[] = {0, 1, 8 * mega - 1, 8 * mega, 16 * mega - 1, 17 * mega + 4095, 33 * mega + 1};
     unsigned char *from = malloc(room), *to = malloc(room);
     CHECK(from != NULL && to != NULL);
     for (size_t i = 0; i < room; i++) {
