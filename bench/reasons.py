@@ -38,6 +38,8 @@ REASONS: dict[str, str] = {
     "c/rwlock-read-nsync": "ours remembers who reads, so that an upgrade and a wrong release are told",
     "c/channel-pingpong": _FUTEX_OF_ALL,
     "c/channel-pingpong-1core": _FUTEX_OF_ALL,
+    "c/channel-pingpong-2cores": _FUTEX_OF_ALL,
+    "c/barrier": "0.8 to 1.1x from run to run, with whether the two share a core: the pairs of one run are 0.1 to 20x",
     "c/channel": _LINES,
     "c/channel-8-pipe": _LINES,
     "c/sem-pingpong-2cores": "the same wake and sleep in both: 0.95 to 1.1x from run to run",
@@ -53,6 +55,7 @@ REASONS: dict[str, str] = {
     "chance who gets in whose way; the pairs of one run are 5 to 20x apart",
     "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs "
     "of one run are 11 to 22x apart",
+    "pool/processes-map": "14.6 to 18x from run to run, for the same reason: pairs of one run are 8 to 35x apart",
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
     "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.9 to 1x on cores that do nothing else. "
     "Where numpy is loaded, as in a run of all rows, 0.5x: each worker tells BLAS its share of the cores, which takes "
@@ -74,6 +77,8 @@ REASONS: dict[str, str] = {
     "looks at start times in /proc (25 µs)",
     "mp/process-forkserver": "the fork of a warm server takes 0.9 of 3.2 ms, its child's life and end 2.4; the "
     "peer's child takes 10 to 12, not the 25 of the machine on which the goal was set",
+    "mp/queue-numpy-shared-80mb": "474 to 617x from run to run: nothing is copied; ours is the reading of one "
+    "element of each of 19,500 pages",
     "mp/event-set": _FAST_PEER,
     "mp/event-wait": _FAST_PEER,
     "mp/pingpong-event": "not profiled (a guess: two futex calls and two switches of processes are what is left)",
