@@ -14,7 +14,7 @@ _TURNS = (
     "chance which; the lowest and highest pairs tell more than the median"
 )
 _LINES = (
-    "4.6 to 6.1x from run to run: where the consumer keeps up with the producer, each message's lines go from core to "
+    "5.2 to 6x from run to run, less on cores that do other work too: where the consumer keeps up with the producer, each message's lines go from core to "
     "core; where it does not, ten at a time"
 )
 _FUTEX_OF_ALL = (

@@ -52,6 +52,16 @@ void mh__trace_point(const char *name);
     (MH__STEP(p, "cas"), atomic_compare_exchange_strong_explicit((p), (e), (d), success, failure))
 /* A full fence, for store-then-load protocols (announce myself, then look). */
 #define mh_fence_seq() atomic_thread_fence(memory_order_seq_cst)
+/* The same where an atomic read-modify-write of this thread, of any order, lies between the store and the load: on x86
+ * that is a full fence itself (memory ordering of locked instructions, Intel's and AMD's manuals), and only the compiler
+ * has to be told. */
+#if defined(__x86_64__) || defined(__i386__)
+#define mh_fence_after_rmw() atomic_signal_fence(memory_order_seq_cst)
+#else
+#define mh_fence_after_rmw() mh_fence_seq()
+#endif
+/* Program order for whoever looks at this thread once it has been stopped: a compiler's fence. */
+#define mh_fence_own() atomic_signal_fence(memory_order_seq_cst)
 /* For those who read without a lock what is written under one (rlock.c). */
 #define mh_fence_rel() atomic_thread_fence(memory_order_release)
 #define mh_fence_acq() atomic_thread_fence(memory_order_acquire)

@@ -222,9 +222,11 @@ struct mh_os_thread {
 int mh_os_thread_start(struct mh_os_thread *thread, size_t stack_size, int quiet);
 void mh_os_thread_join(const struct mh_os_thread *thread);
 void mh_os_thread_detach(const struct mh_os_thread *thread); /* instead of join */
-/* Let call() run when the calling thread ends, after `end`, once however often it was asked for; always the same function.
- * Not where main() returns. 0, -EAGAIN, -ENOMEM. */
-int mh_os_thread_call_at_end(void (*call)(void));
+/* Let call() run when the calling thread ends, after `end`, once however often it was asked for; always the same function
+ * in a slot, and one that may run in a thread that did not ask. In the order of the slots. Not where main() returns. 0,
+ * -EAGAIN, -ENOMEM. */
+enum { MH_OS_END_CLEANUPS, MH_OS_END_SEAT, MH_OS_END_CALLS };
+int mh_os_thread_call_at_end(unsigned slot, void (*call)(void));
 /* The processors that a thread of this process may run on (0: the calling one), as bits. Set: 0, -EINVAL (none of them is
  * there), -ESRCH. Get: how many bytes of the mask are set, or negative. */
 #define MH_OS_MOST_CORES 8192

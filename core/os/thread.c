@@ -61,13 +61,18 @@ void mh_os_thread_detach(const struct mh_os_thread *thread)
     (void) pthread_detach((pthread_t) thread->handle);
 }
 
-static _Atomic(uintptr_t) end_call; /* a function, always the same */
+static _Atomic(uintptr_t) end_calls[MH_OS_END_CALLS]; /* functions */
 
 /* Any value makes the system call the destructor; what is to be done is known elsewhere. */
 static void thread_ends(void *value)
 {
     (void) value;
-    ((void (*)(void)) mh_load_rlx(&end_call))();
+    for (int i = 0; i < MH_OS_END_CALLS; i++) {
+        void (*call)(void) = (void (*)(void)) mh_load_rlx(&end_calls[i]);
+        if (call != NULL) {
+            call();
+        }
+    }
 }
 
 /* Not by pthread_once(): a key that was not to be had may be had later. Who comes second gives his own back. */
@@ -90,12 +95,13 @@ static int end_key(pthread_key_t *key)
     return 0;
 }
 
-int mh_os_thread_call_at_end(void (*call)(void))
+int mh_os_thread_call_at_end(unsigned slot, void (*call)(void))
 {
     pthread_key_t key;
-    mh_store_rlx(&end_call, (uintptr_t) call); /* before this thread's own value, which it alone acts on */
+    mh_store_rlx(&end_calls[slot],
+                 (uintptr_t) call); /* before this thread's own value, which it alone acts on */
     int rc = end_key(&key);
-    return rc < 0 ? rc : -pthread_setspecific(key, &end_call);
+    return rc < 0 ? rc : -pthread_setspecific(key, end_calls);
 }
 
 int mh_os_set_cores(int tid, const unsigned long *mask)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct mh__control; /* core/sync/control.h */
+struct mh__inside;  /* core/sync/section.h */
 struct mh_cleanup;  /* manyhands/thread.h */
 
 /* A reader-writer lock that this thread reads; core/sync/rwlock_private.c. */
@@ -34,8 +35,9 @@ struct mh__tls {
     const volatile void *slice_word; /* the shared word that was slept on last ... */
     uint32_t slice_expected;         /* ... for this value ... */
     int64_t slice;                   /* ... and how long the next slice is */
-    _Atomic(uint32_t) *section; /* where the sections that it is inside of are counted; core/sync/section.h */
+    struct mh__inside *inside; /* where it is counted, while it is inside of sections; core/sync/section.h */
     uint32_t section_depth;
+    uint32_t seat; /* its number there, from 1 on; 0: not asked for yet, MH__NO_SEAT: all were taken */
     _Atomic(uint32_t) sem_spin, line_spin; /* learned there: core/sync/spin.h; atomic for their type alone */
     struct mh_cleanup *cleanups;           /* core/proc/thread_extras.c */
     _Atomic(uint32_t) *ended; /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */

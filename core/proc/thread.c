@@ -230,7 +230,7 @@ void mh_thread_disown_at_end(mh_thread *thread)
     mh__tell_the_end();                           /* of an earlier one */
     if (mh__control_mark_finished(&t->control)) { /* last: see FINISHED above */
         mh__tls()->ended = word;
-        if (mh_os_thread_call_at_end(mh__run_cleanups) < 0) {
+        if (mh_os_thread_call_at_end(MH_OS_END_CLEANUPS, mh__run_cleanups) < 0) {
             mh__tell_the_end();
         }
     }

@@ -28,7 +28,7 @@ int mh_thread_at_end(mh_cleanup *cleanup)
         return -EINVAL;
     }
     /* a thread that was made elsewhere ends without us: the system calls at its end */
-    int rc = tls->cleanups == NULL ? mh_os_thread_call_at_end(mh__run_cleanups) : 0;
+    int rc = tls->cleanups == NULL ? mh_os_thread_call_at_end(MH_OS_END_CLEANUPS, mh__run_cleanups) : 0;
     if (rc == 0) {
         cleanup->next = tls->cleanups;
         tls->cleanups = cleanup;

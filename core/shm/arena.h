@@ -29,11 +29,11 @@ enum { MH__PLACE_FREE, MH__PLACE_RESERVED, MH__PLACE_TAKEN };
  * TAKEN. */
 typedef struct mh__place {
     _Atomic(uint32_t) state;
-    _Atomic(uint32_t) in_section; /* changed by the process itself, without the lock */
-    _Atomic(uint64_t) who;        /* mh_os_self() of the process that is here */
-    _Atomic(uint64_t) reserver;   /* the same of the process that reserved it */
-    int64_t since;                /* mh_os_now() of the reservation */
-    uint64_t spare[4];
+    struct mh__inside inside;   /* changed by the process itself, without the lock */
+    _Atomic(uint64_t) who;      /* mh_os_self() of the process that is here */
+    _Atomic(uint64_t) reserver; /* the same of the process that reserved it */
+    int64_t since;              /* mh_os_now() of the reservation */
+    uint64_t spare[2];
 } mh__place;
 
 /* A block. word: bits 0-1 state, bits 2-31 zero, bits 32-63 generation, one more for each allocation; a

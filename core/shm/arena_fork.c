@@ -92,7 +92,7 @@ static void settle_in_child(mh_arena *arena)
 {
     uint32_t place = arena->fork_place;
     mh_store_rlx(&arena->place, MH_NO_PLACE); /* the parent's */
-    mh__section_count_at(NULL);
+    mh__section_forked();
     if (place == MH_NO_PLACE) {
         return;
     }
@@ -119,7 +119,7 @@ static void after_fork_in_child(void)
         close_beacon(arena, 1);
         mh__guard_leave(&arena->crossing);
     } else {
-        mh__section_count_at(NULL);
+        mh__section_forked();
     }
     mh__guard_leave(&mh__arena_guard);
 }

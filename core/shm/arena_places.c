@@ -49,7 +49,7 @@ static uint32_t sweep_mask(mh_arena *arena, const uint64_t dead[MH__ARENA_WORDS]
             continue;
         }
         MH__TRACE("sweep: before a place");
-        mh_store_rlx(&arena->places[i].in_section, 0u);
+        mh__section_clear(&arena->places[i].inside);
         set_state(&arena->places[i], MH__PLACE_FREE);
     }
     return freed;
@@ -132,7 +132,7 @@ int mh__place_reserve(mh_arena *arena, uint32_t *place)
     mh__place *at = &arena->places[found];
     mh_store_rlx(&at->reserver, mh_os_self());
     mh_store_rlx(&at->who, UINT64_C(0));
-    mh_store_rlx(&at->in_section, 0u);
+    mh__section_clear(&at->inside);
     at->since = mh_os_now();
     MH__TRACE("reserve: before the commit");
     set_state(at, MH__PLACE_RESERVED);
@@ -163,7 +163,7 @@ void mh__place_move(mh_arena *arena, uint32_t place)
         }
     }
     mh_store_rlx(&arena->place, place);
-    mh__section_count_at(&arena->places[place].in_section);
+    mh__section_count_at(&arena->places[place].inside);
     MH__TRACE("settle: moved");
     if (old != MH_NO_PLACE && old != place) {
         (void) mh__place_free(arena, old);
@@ -179,7 +179,7 @@ int mh__place_need(mh_arena *arena)
     if (place == MH_NO_PLACE) {
         return -EAGAIN;
     }
-    mh_store_rlx(&arena->places[place].in_section, 0u);
+    mh__section_clear(&arena->places[place].inside);
     mh__place_move(arena, place);
     return 0;
 }
@@ -297,7 +297,7 @@ int mh_arena_in_section(const mh_arena *arena, uint32_t place)
     if (mh_load_acq(&arena->places[place].state) != MH__PLACE_TAKEN) {
         return -ESRCH;
     }
-    return (int) mh_load_acq(&arena->places[place].in_section);
+    return mh__section_count(&arena->places[place].inside);
 }
 
 uint32_t mh_arena_sweep(mh_arena *arena)

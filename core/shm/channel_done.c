@@ -42,7 +42,7 @@ static int count_one(struct mh__view *view)
         }
     } while (!mh_cas_acq_rel(&ring->done, &done, done + 1));
     MH__TRACE("done.counted");
-    mh_fence_seq(); /* the count, then the look at who joins: as in mh__ring_commit */
+    mh_fence_seq(); /* the count, then the look at who joins: as in mh__tail_leave */
     if (unfinished(view) == 0) {
         mh__gate_open(&ring->all_done, view->flags);
     }

@@ -24,7 +24,7 @@ static int spin(struct mh__gate *gate, mh__ready ready, void *arg)
 static uint32_t announce(struct mh__gate *gate, uint32_t bits)
 {
     uint32_t word = mh_or_acq_rel(&gate->word, bits) | bits;
-    mh_fence_seq(); /* then the look at the ring: pairs with the fence after the commit */
+    mh_fence_after_rmw(); /* then the look at the ring: pairs with the fence of mh__tail_leave and mh__head_leave */
     MH__TRACE("gate.announced");
     return word;
 }

@@ -43,7 +43,7 @@ int mh__gate_wait(struct mh__gate *gate, uint32_t bits, mh__ready ready, void *a
 void mh__gate_open_slow(struct mh__gate *gate, uint32_t word, unsigned flags);
 void mh__gate_open_all(struct mh__gate *gate, unsigned flags);
 
-/* After a commit and its fence. */
+/* After a commit and the fence of mh__tail_leave or mh__head_leave. */
 static inline void mh__gate_open(struct mh__gate *gate, unsigned flags)
 {
     uint32_t word = mh_load_rlx(&gate->word);

@@ -158,7 +158,7 @@ static void tell_of_room(struct mh__view *view)
 {
     struct mh__ring *ring = view->ring;
 
-    mh_fence_seq(); /* the commit, then the look at who waits: as in mh__ring_commit */
+    mh_fence_seq(); /* the commit, then the look at who waits: as in mh__tail_leave */
     mh__gate_open(&ring->not_full, view->flags);
     if (mh_load_rlx(&ring->reclaim) == mh_load_rlx(&ring->tail)) {
         mh__gate_open(&ring->all_done, view->flags);

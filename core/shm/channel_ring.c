@@ -260,9 +260,6 @@ void mh__ring_commit(struct mh__view *view, uint64_t cursor)
 {
     mh_store_rel(&view->ring->tail, cursor); /* pairs with the acquire in mh__ring_peek */
     MH__TRACE("ring.put.committed");
-    /* Store-load: the commit comes before the look at who sleeps (mh__gate_open). A waiter announces itself,
-     * fences, then looks at the tail. One of the two sees the other. */
-    mh_fence_seq();
     mh__bell_after_commit(view);
 }
 
@@ -325,7 +322,6 @@ void mh__ring_take(struct mh__view *view, uint64_t cursor)
     MH__TRACE("ring.get.committed");
     mh_store_rel(&ring->taking, cursor);
     MH__TRACE("ring.get.counted");
-    mh_fence_seq(); /* the commit, then the look at who waits for room: as in mh__ring_commit */
 }
 
 int mh__ring_is_left(const struct mh__view *view)
@@ -426,9 +422,12 @@ void mh__tail_enter(struct mh__view *view)
     }
 }
 
+/* Store-load: a commit under the lock comes before the look at who sleeps (mh__gate_open), here and at the head. A waiter
+ * announces itself, fences, then looks at the ring. One of the two sees the other. What is left last is a lock. */
 void mh__tail_leave(struct mh__view *view)
 {
     mh__section_leave(&view->ring->tail_lock);
+    mh_fence_after_rmw();
 }
 
 void mh__head_enter(struct mh__view *view)
@@ -441,6 +440,7 @@ void mh__head_enter(struct mh__view *view)
 void mh__head_leave(struct mh__view *view)
 {
     mh__section_leave(&view->ring->head_lock);
+    mh_fence_after_rmw();
 }
 
 static void discard(struct mh__view *view, uint32_t from, uint32_t upto)

@@ -375,6 +375,7 @@ static int receive_turn(mh_pipe *end, mh_message *message, size_t *size)
         if (rc == 0) {
             rc = take_record(end, head, &record, message, size);
             if (rc == MH__BUSY) {
+                mh_fence_seq(); /* as in mh__head_leave */
                 mh__gate_open(&ring->not_full, 0);
             }
         }

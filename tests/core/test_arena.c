@@ -752,6 +752,94 @@ static void churn(void *arg)
     }
 }
 
+/* ---- who is inside of a section ---- */
+
+enum { CROWD = MH__SEATS + 3 };
+
+struct inside {
+    mh_lock lock;
+    t_barrier_t *meet;
+};
+
+static void be_inside(void *arg)
+{
+    struct inside *inside = arg;
+    CHECK_EQ(mh__section_enter(&inside->lock), 0);
+    t_meet(inside->meet);
+    t_meet(inside->meet);
+    mh__section_leave(&inside->lock);
+}
+
+static int inside_now(void)
+{
+    return mh_arena_in_section(arena, mh_arena_place(arena));
+}
+
+static uint32_t without_a_seat(void)
+{
+    return mh_load_acq(&arena->places[mh_arena_place(arena)].inside.others);
+}
+
+/* `crowd` new threads, each inside of a section of its own; this one has a seat already, and is not inside. */
+static void crowd_in(int crowd, void (*while_they_are)(int crowd))
+{
+    struct inside inside[CROWD] = {0};
+    pthread_t thread[CROWD];
+    t_barrier_t *meet = t_barrier((unsigned) crowd + 1);
+    for (int i = 0; i < crowd; i++) {
+        inside[i].meet = meet;
+        thread[i] = t_thread(be_inside, &inside[i]);
+    }
+    t_meet(meet);
+    while_they_are(crowd);
+    t_meet(meet);
+    for (int i = 0; i < crowd; i++) {
+        t_join(thread[i], 20);
+    }
+    CHECK_EQ(inside_now(), 0);
+    CHECK_EQ(without_a_seat(), 0);
+}
+
+static void count_them(int crowd)
+{
+    int seats = MH__SEATS - 1;
+    CHECK_EQ(inside_now(), crowd);
+    CHECK_EQ(without_a_seat(), crowd > seats ? crowd - seats : 0);
+}
+
+TEST(every_thread_inside_of_a_section_is_counted)
+{
+    begin();
+    mh_block_drop(arena, take(5));
+    for (int round = 0; round < 5; round++) { /* the seats of those who ended are there again */
+        crowd_in(1, count_them);
+        crowd_in(CROWD, count_them);
+    }
+}
+
+#ifndef __SANITIZE_THREAD__ /* which refuses to start threads there */
+static void crowd_in_a_child(void *arg)
+{
+    (void) arg;
+    mh_block_drop(arena, take(5)); /* it has a place, and this thread its old seat */
+    CHECK_EQ(inside_now(), 0);
+    crowd_in(MH__SEATS - 1, count_them);
+}
+
+static void fork_with_all_seats_taken(int crowd)
+{
+    count_them(crowd);
+    CHECK_EQ(t_wait(t_fork(crowd_in_a_child, NULL), 20), 0);
+}
+
+TEST(a_forked_childs_seats_are_free)
+{
+    begin();
+    mh_block_drop(arena, take(5));
+    crowd_in(CROWD, fork_with_all_seats_taken);
+}
+#endif
+
 /* The child does not exit: there the thread sanitizer would ask for the threads of its parent. */
 static void fork_and_leave(void)
 {

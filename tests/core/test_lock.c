@@ -347,39 +347,39 @@ TEST(a_forked_child_has_its_locks)
 
 TEST(sections_are_counted_once_and_where_they_were_entered)
 {
-    _Atomic(uint32_t) here = 0, there = 0;
+    struct mh__inside here = {0}, there = {0};
     mh_lock outer = {0}, inner = {0};
     mh__section_count_at(&here);
     CHECK_EQ(mh__section_enter(&outer), 0);
     mh__section_count_at(&there); /* moved while one is inside */
     CHECK_EQ(mh__section_enter(&inner), 0);
-    CHECK_EQ(here, 1);
+    CHECK_EQ(mh__section_count(&here), 1);
     mh__section_leave(&inner);
     mh__section_leave(&outer);
-    CHECK_EQ(here, 0);
+    CHECK_EQ(mh__section_count(&here), 0);
     CHECK_EQ(mh__section_enter(&outer), 0);
-    CHECK_EQ(there, 1);
+    CHECK_EQ(mh__section_count(&there), 1);
     mh__section_leave(&outer);
-    CHECK_EQ(there, 0);
+    CHECK_EQ(mh__section_count(&there), 0);
 }
 
 TEST(a_private_section_is_not_counted)
 {
-    _Atomic(uint32_t) here = 0;
+    struct mh__inside here = {0};
     mh_lock own = {.flags = MH_PRIVATE}, shared = {.flags = 0};
     mh__section_count_at(&here);
     CHECK_EQ(mh__section_enter(&own), 0);
-    CHECK_EQ(here, 0);
+    CHECK_EQ(mh__section_count(&here), 0);
     CHECK_EQ(mh__section_enter(&shared), 0);
-    CHECK_EQ(here, 1);
+    CHECK_EQ(mh__section_count(&here), 1);
     mh__section_leave(&own);
-    CHECK_EQ(here, 1);
+    CHECK_EQ(mh__section_count(&here), 1);
     mh__section_leave(&shared);
-    CHECK_EQ(here, 0);
+    CHECK_EQ(mh__section_count(&here), 0);
     CHECK_EQ(mh__section_enter_by(&own, MH_FOREVER), 0);
     CHECK_EQ(mh__section_enter_by(&own, MH_AT_ONCE), -ETIMEDOUT);
     mh__section_leave(&own);
-    CHECK_EQ(here, 0);
+    CHECK_EQ(mh__section_count(&here), 0);
     mh__section_count_at(NULL);
 }
 
