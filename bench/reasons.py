@@ -14,12 +14,12 @@ _TURNS = (
     "chance which; the lowest and highest pairs tell more than the median"
 )
 _LINES = (
-    "5.2 to 6x from run to run, less on cores that do other work too: where the consumer keeps up with the producer, each message's lines go from core to "
-    "core; where it does not, ten at a time"
+    "5 to 7x from run to run, less on busy cores: where the consumer keeps up with the producer, each "
+    "message's lines go from core to core; where it does not, ten at a time"
 )
-_FUTEX_OF_ALL = (
-    "two futex calls a round trip, where two pipes need four calls (strace, one core: 0.9x): the rest is the switch of "
-    "processes. A guess: the kernel keeps a pipe's two ends on one core, where a futex wake may choose the idle one"
+_SHARED_FUTEX = (
+    "the same system calls, but a futex that processes share is found through the page tables, 60 ns a call (perf), "
+    "and 40 ns of locks and looks an end: 2.7 µs a round trip to 2.3"
 )
 
 _LARGE = (
@@ -36,9 +36,11 @@ REASONS: dict[str, str] = {
     "c/lock-crowd": _TURNS,
     "c/rwlock-contended": _TURNS,
     "c/rwlock-read-nsync": "ours remembers who reads, so that an upgrade and a wrong release are told",
-    "c/channel-pingpong": _FUTEX_OF_ALL,
-    "c/channel-pingpong-1core": _FUTEX_OF_ALL,
-    "c/channel-pingpong-2cores": _FUTEX_OF_ALL,
+    "c/channel-pingpong": "46 to 55x on idle cores; where other work keeps one of them busy, both run on the other, "
+    "where the kernel hands a pipe's turn on without a queue (a guess: its synchronous wake): 0.5 to 0.9x",
+    "c/channel-pingpong-1core": _SHARED_FUTEX,
+    "c/channel-pingpong-2cores": "the same two wakes between cores in both, 60 µs; a process that may run on one core "
+    "only does not spin",
     "c/barrier": "0.8 to 1.1x from run to run, with whether the two share a core: the pairs of one run are 0.1 to 20x",
     "c/channel": _LINES,
     "c/channel-8-pipe": _LINES,

@@ -32,8 +32,22 @@
 #define MH__ALL 2u
 #define MH__OPENED 4u
 
-/* What a waiter waits for: nonzero once it may try again. Called without any lock, often. */
+/* What a waiter waits for: nonzero once it may try again, MH__READY_FOR_ONE where one message is there and no more. Called without
+ * any lock, often. */
+enum { MH__READY = 1, MH__READY_FOR_ONE };
 typedef int (*mh__ready)(void *arg);
+
+/* For consumers: how the ring looks, without a lock. */
+static inline int mh__ring_ready(const struct mh__view *view)
+{
+    struct mh__ring *ring = view->ring;
+    if (mh__ring_is_empty(view)) {
+        return 0;
+    }
+    return mh__number(mh_load_rlx(&ring->tail)) - mh__number(mh_load_rlx(&ring->head)) == 1
+               ? MH__READY_FOR_ONE
+               : MH__READY;
+}
 
 /* Spin for a while where that has paid, then announce and sleep. `bits`: MH__SLEEPERS, with MH__ALL where
  * others here may wait for other things. 0 (try again), -ETIMEDOUT, -ECANCELED, -EINTR. *slept: set where

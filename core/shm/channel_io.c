@@ -159,7 +159,8 @@ int mh_channel_put_many(mh_channel *ch, const mh_part *messages, size_t count, u
 static int message_ready(void *arg)
 {
     struct mh__view *view = arg;
-    return !mh__ring_is_empty(view) || mh_load_rlx(&view->ring->closed);
+    int ready = mh__ring_ready(view);
+    return ready ? ready : mh_load_rlx(&view->ring->closed) != 0;
 }
 
 /* After a take, nothing held. */

@@ -56,10 +56,12 @@ enum mh__kind { MH__WHOLE, MH__FIRST, MH__MORE, MH__LAST, MH__ABORT, MH__LEASED 
 #define MH__RING_KEEP 0x100u /* beside the public flags: it never gives a page back */
 #define MH__DISCARD 2u       /* beside CLOSED: what was there is thrown away */
 
-/* A place to wait: a futex word and what spinning has been worth. Bit table in channel_gate.h. */
+/* A place to wait: a futex word, what spinning has been worth, and after how many ns its first look comes (0: nothing
+ * learned yet). Bit table in channel_gate.h. */
 struct mh__gate {
     MH_ATOMIC(uint32_t) word;
     MH_ATOMIC(uint32_t) spin;
+    MH_ATOMIC(uint32_t) step;
 };
 
 struct mh__ring {

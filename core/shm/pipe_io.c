@@ -240,7 +240,8 @@ static int receive_ready(void *arg)
     if (need->hindrance == MH__BUSY) {
         return mh_load_rlx(&ring->reader) == 0 || closed_since(need);
     }
-    return !mh__ring_is_empty(&need->end->in) || closed_since(need);
+    int ready = mh__ring_ready(&need->end->in);
+    return ready ? ready : closed_since(need);
 }
 
 static int is_reader(const mh_pipe *end)

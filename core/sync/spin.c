@@ -3,28 +3,42 @@
 
 #include "core/os/tls.h"
 
-uint32_t mh__spin_time(uint32_t learned, uint32_t most, uint32_t retry)
+const struct mh__spin_rule mh__spin_lock = {MH__SPIN_MOST, MH__SPIN_RETRY, 0};
+const struct mh__spin_rule mh__spin_line = {MH__SPIN_MOST_IN_LINE, MH__SPIN_MOST_IN_LINE, 0};
+const struct mh__spin_rule mh__spin_gate = {MH__SPIN_MOST, MH__SPIN_MOST_IN_LINE, 1};
+
+static int is_time_to_retry(uint32_t failures, int rarely)
 {
-    uint32_t time = learned & 0xffff, failures = learned >> 16;
+    if (!rarely) {
+        return failures % MH__SPIN_RETRY_EVERY == MH__SPIN_RETRY_EVERY - 1;
+    }
+    return failures >= 4 && ((failures & (failures - 1)) == 0 || failures % MH__SPIN_RETRY_RARELY == 0);
+}
+
+uint32_t mh__spin_time(uint32_t learned, const struct mh__spin_rule *rule)
+{
+    uint32_t time = learned & 0xffff;
     if (time == 0) {
         return MH__SPIN_START;
     }
-    if (time < retry && failures % MH__SPIN_RETRY_EVERY == MH__SPIN_RETRY_EVERY - 1) {
-        return retry;
+    if (time < rule->retry && is_time_to_retry(learned >> 16, rule->rarely)) {
+        return rule->retry;
     }
-    return time < most ? time : most;
+    return time < rule->most ? time : rule->most;
 }
 
-static int begin_for(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t most, uint32_t retry)
+static int begin_by(struct mh__spin *spin, _Atomic(uint32_t) *place, const struct mh__spin_rule *rule,
+                    uint32_t step)
 {
     if (mh_os_cores() < 2) {
         return 0;
     }
     spin->place = place;
-    spin->most = most;
+    spin->most = rule->most;
     spin->learned = mh_load_rlx(place);
-    spin->time = mh__spin_time(spin->learned, most, retry);
-    spin->step = MH__SPIN_STEP_NS;
+    spin->time = mh__spin_time(spin->learned, rule);
+    spin->step = step;
+    spin->step_most = (int64_t) step * MH__SPIN_STEP_GROWTH;
     spin->now = mh_os_now();
     spin->end = spin->now + (int64_t) spin->time * MH__SPIN_UNIT_NS;
     return 1;
@@ -32,7 +46,12 @@ static int begin_for(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t m
 
 int mh__spin_begin(struct mh__spin *spin, _Atomic(uint32_t) *place)
 {
-    return begin_for(spin, place, MH__SPIN_MOST, MH__SPIN_RETRY);
+    return begin_by(spin, place, &mh__spin_lock, MH__SPIN_STEP_NS);
+}
+
+int mh__spin_begin_at_gate(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t step)
+{
+    return begin_by(spin, place, &mh__spin_gate, step);
 }
 
 int mh__spin_on(struct mh__spin *spin)
@@ -45,16 +64,26 @@ int mh__spin_on(struct mh__spin *spin)
         mh_os_pause();
         spin->now = mh_os_now();
     } while (spin->now < look);
-    spin->step = spin->step * 2 < MH__SPIN_STEP_MOST_NS ? spin->step * 2 : MH__SPIN_STEP_MOST_NS;
+    spin->step = spin->step * 2 < spin->step_most ? spin->step * 2 : spin->step_most;
     return 1;
+}
+
+/* A try for longer than was learned that found nothing has taught nothing. */
+static uint32_t after_failure(const struct mh__spin *spin)
+{
+    uint32_t knew = spin->learned & 0xffff, shorter = spin->time / 2;
+    if (knew != 0 && knew < spin->time) {
+        return knew;
+    }
+    return shorter > MH__SPIN_LEAST ? shorter : MH__SPIN_LEAST;
 }
 
 /* Nothing is stored that the place knew: that would fetch its line for nothing. */
 int mh__spin_end(const struct mh__spin *spin, int found)
 {
-    uint32_t failures = spin->learned & 0xffff0000u, longer = spin->time * 2, shorter = spin->time / 2;
+    uint32_t failures = spin->learned & 0xffff0000u, longer = spin->time * 2;
     uint32_t learned = found ? failures | (longer < spin->most ? longer : spin->most)
-                             : (failures + 0x10000u) | (shorter > MH__SPIN_LEAST ? shorter : MH__SPIN_LEAST);
+                             : (failures + 0x10000u) | after_failure(spin);
     if (learned != spin->learned) {
         mh_store_rlx(spin->place, learned);
     }
@@ -65,7 +94,7 @@ void mh__spin_in_line(_Atomic(uint32_t) *word, uint32_t value)
 {
     struct mh__spin spin;
     int found;
-    if (!begin_for(&spin, &mh__tls()->line_spin, MH__SPIN_MOST_IN_LINE, MH__SPIN_MOST_IN_LINE)) {
+    if (!begin_by(&spin, &mh__tls()->line_spin, &mh__spin_line, MH__SPIN_STEP_NS)) {
         return;
     }
     do {

@@ -21,8 +21,10 @@ enum {
     MH__SPIN_RETRY = 1600 / MH__SPIN_UNIT_NS,
     MH__SPIN_MOST_IN_LINE = 65536 / MH__SPIN_UNIT_NS,
     MH__SPIN_RETRY_EVERY = 32,
+    MH__SPIN_RETRY_RARELY = 1024,
     MH__SPIN_STEP_NS = 800,
-    MH__SPIN_STEP_MOST_NS = 6400
+    MH__SPIN_STEP_LEAST_NS = 50,
+    MH__SPIN_STEP_GROWTH = 8
 };
 
 /* What a place has learned is one word: in its low half the time that a spin may take, in units (0: nothing yet); in the
@@ -30,14 +32,26 @@ enum {
 struct mh__spin {
     _Atomic(uint32_t) *place;
     uint32_t learned, time, most;
-    int64_t now, end, step;
+    int64_t now, end, step, step_most;
 };
 
-/* How long a spin may take at a place that has learned this, in units: at most `most`, and `retry` every 32nd time. */
-uint32_t mh__spin_time(uint32_t learned, uint32_t most, uint32_t retry);
+/* A kind of place: the longest spin that is learned, and the one that is tried now and then, in units. Rarely: at the 4th
+ * spin that found nothing, the 8th, the 16th, up to every 1024th; else every 32nd. */
+struct mh__spin_rule {
+    uint32_t most, retry;
+    int rarely;
+};
+extern const struct mh__spin_rule mh__spin_lock, mh__spin_line, mh__spin_gate;
+
+/* How long a spin may take at a place that has learned this, in units. */
+uint32_t mh__spin_time(uint32_t learned, const struct mh__spin_rule *rule);
 
 /* 0 where there is but one core to give: whoever is waited for would not run meanwhile. */
 int mh__spin_begin(struct mh__spin *spin, _Atomic(uint32_t) *place);
+
+/* The same at a gate of a channel. Who waits for an answer waits for two wakes, one there and one back, unless one of the two
+ * is awake when it comes: so as much as a wake takes is tried, rarely. `step`: until the first look, in ns. */
+int mh__spin_begin_at_gate(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t step);
 
 /* Between two looks. 0: the time is up. */
 int mh__spin_on(struct mh__spin *spin);

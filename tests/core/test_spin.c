@@ -1,13 +1,14 @@
 /* What a place learns of spinning: for how long it pays. */
 #include "tests/core/harness.h"
 
+#include "core/shm/channel_gate.h"
 #include "core/sync/spin.h"
 
 enum { UNIT = MH__SPIN_UNIT_NS, EVERY = MH__SPIN_RETRY_EVERY };
 
 static uint32_t time_of(uint32_t learned)
 {
-    return mh__spin_time(learned, MH__SPIN_MOST, MH__SPIN_RETRY);
+    return mh__spin_time(learned, &mh__spin_lock);
 }
 
 /* What is in `place` after a spin that took what the place allows. */
@@ -62,10 +63,77 @@ TEST(an_idle_place_tries_again_at_every_32nd_time_and_may_come_back)
     CHECK_EQ(time_of(place), 2 * MH__SPIN_RETRY); /* no shorter try again while it pays */
 }
 
+/* 64 us of trying, at ever fewer of the spins that find nothing: in the long run one in a thousand. */
+TEST(an_idle_gate_tries_long_and_rarely)
+{
+    uint32_t tried = 0;
+    for (uint32_t failures = 0; failures < 4096; failures++) {
+        uint32_t time = mh__spin_time(failures << 16 | 1, &mh__spin_gate);
+        CHECK(time == 1 || time == MH__SPIN_MOST_IN_LINE);
+        tried += time != 1;
+        CHECK(failures < 1024 || (time != 1) == (failures % 1024 == 0));
+    }
+    CHECK_EQ(tried, 11); /* at 4, 8, ... 1024, and at 2048 and 3072 */
+}
+
+TEST(a_long_try_that_found_nothing_leaves_what_was_learned)
+{
+    _Atomic(uint32_t) place = 4u << 16 | 3;
+    struct mh__spin spin = {.place = &place, .learned = place, .most = MH__SPIN_MOST};
+    spin.time = mh__spin_time(place, &mh__spin_gate);
+    CHECK_EQ(spin.time, MH__SPIN_MOST_IN_LINE);
+    CHECK_EQ(mh__spin_end(&spin, 0), 0);
+    CHECK_EQ(place, 5u << 16 | 3);
+    spin.learned = place;
+    CHECK_EQ(mh__spin_end(&spin, 1), 1); /* one that did is as long as any */
+    CHECK_EQ(place & 0xffff, MH__SPIN_MOST);
+}
+
+/* ---- a gate's first look */
+
+struct looks { /* what the looks at a ring find, one after the other */
+    int found[2], next;
+};
+
+static int look(void *arg)
+{
+    struct looks *looks = arg;
+    return looks->found[looks->next++];
+}
+
+static uint32_t step_after(struct mh__gate *gate, int found)
+{
+    struct looks looks = {.found = {0, found}};
+    int slept = 0;
+    CHECK_EQ(mh__gate_wait(gate, MH__SLEEPERS, look, &looks, MH_FOREVER, NULL, 0, &slept), 0);
+    CHECK_EQ(slept, 0);
+    CHECK_EQ(looks.next, 2);
+    return gate->step;
+}
+
+TEST(who_finds_one_message_looks_sooner_and_who_finds_more_later)
+{
+    struct mh__gate gate = {0};
+    if (mh_os_cores() < 2) {
+        SKIP("one core: nobody spins");
+    }
+    for (uint32_t step = MH__SPIN_STEP_NS / 2; step >= MH__SPIN_STEP_LEAST_NS; step /= 2) {
+        CHECK_EQ(step_after(&gate, MH__READY_FOR_ONE), step);
+    }
+    CHECK_EQ(step_after(&gate, MH__READY_FOR_ONE), MH__SPIN_STEP_LEAST_NS);
+    for (uint32_t step = MH__SPIN_STEP_LEAST_NS * 2; step <= MH__SPIN_STEP_NS; step *= 2) {
+        CHECK_EQ(step_after(&gate, MH__READY), step);
+    }
+    CHECK_EQ(step_after(&gate, MH__READY), MH__SPIN_STEP_NS);
+    gate.step = UINT32_MAX; /* by somebody else: as if nothing were known */
+    CHECK_EQ(step_after(&gate, MH__READY_FOR_ONE), MH__SPIN_STEP_NS / 2);
+}
+
 TEST(a_word_of_another_meaning_is_bounded)
 {
     CHECK_EQ(time_of(0xffffffff), MH__SPIN_MOST);
-    CHECK_EQ(mh__spin_time(0xffffffff, MH__SPIN_MOST_IN_LINE, MH__SPIN_MOST_IN_LINE), MH__SPIN_MOST_IN_LINE);
+    CHECK_EQ(mh__spin_time(0xffffffff, &mh__spin_line), MH__SPIN_MOST_IN_LINE);
+    CHECK_EQ(mh__spin_time(0xffffffff, &mh__spin_gate), MH__SPIN_MOST);
 }
 
 TEST(it_looks_first_at_once_and_last_when_the_time_is_up)
