@@ -163,6 +163,24 @@ void mh_os_large_pages(void *address, size_t size)
     errno = saved;
 }
 
+/* Whether they are there is asked of the last one: what was in use before was so from the front. */
+void mh_os_bring_pages(void *address, size_t size)
+{
+#ifdef MADV_POPULATE_WRITE
+    const uintptr_t page = mh_os_page();
+    uintptr_t begin = ((uintptr_t) address + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t) address + size) & ~(page - 1);
+    unsigned char there = 1;
+    int saved = errno;
+    if (begin < end && mincore((void *) (end - page), page, &there) == 0 && !(there & 1)) {
+        (void) madvise((void *) begin, end - begin, MADV_POPULATE_WRITE); /* EINVAL: a kernel before 5.14 */
+    }
+    errno = saved;
+#else
+    (void) address, (void) size;
+#endif
+}
+
 size_t mh_os_page(void)
 {
     static _Atomic(size_t) known;

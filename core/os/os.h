@@ -120,6 +120,8 @@ int mh_os_map_private(size_t size, void **address); /* zeroed pages of this proc
 void mh_os_unmap(void *address, size_t size);
 int mh_os_discard_private(void *address, size_t size); /* of such pages: given back, zeros when next read */
 void mh_os_large_pages(void *address, size_t size);    /* asks for them where a whole one fits */
+void mh_os_bring_pages(void *address,
+                       size_t size); /* those that lie inside, at once, unless they are there */
 int mh_os_discard(int fd, size_t offset, size_t size); /* -EOPNOTSUPP where the file cannot have holes */
 int mh_os_allocate(int fd,
                    size_t size); /* its pages are there now: -ENOSPC, where touching them later were SIGBUS */

@@ -8,12 +8,15 @@
 #include "manyhands/arena.h"
 
 #define ROOM_LEAST 256
-#define LARGE ((size_t) 4 << 20) /* below, asking costs what large pages save */
+#define LARGE ((size_t) 4 << 20)    /* below, asking costs what large pages save */
+#define MIDDLE ((size_t) 256 << 10) /* below, asking whether the pages are there costs a tenth of the copy */
 
 void mh_memory_fresh(void *memory, size_t size)
 {
     if (size >= LARGE) {
         mh_os_large_pages(memory, size);
+    } else if (size >= MIDDLE) {
+        mh_os_bring_pages(memory, size);
     }
 }
 

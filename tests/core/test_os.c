@@ -318,6 +318,52 @@ TEST(large_pages_are_asked_for_inside_of_large_fresh_memory_alone)
     CHECK_EQ(large_pages_asked_for(first + 2 * large), 0);
 }
 
+static int pages_there(char *from, int count)
+{
+    const size_t page = mh_os_page();
+    int there = 0;
+    for (int i = 0; i < count; i++) {
+        unsigned char here = 0;
+        CHECK_EQ(mincore(from + (size_t) i * page, page, &here), 0);
+        there += here & 1;
+    }
+    return there;
+}
+
+static int knows_populate(char *at)
+{
+#ifdef MADV_POPULATE_WRITE
+    return madvise(at, mh_os_page(), MADV_POPULATE_WRITE) == 0;
+#else
+    (void) at;
+    return 0;
+#endif
+}
+
+TEST(the_pages_of_fresh_memory_come_at_once_from_256_kb_on)
+{
+    const size_t page = mh_os_page(), size = (size_t) 256 << 10;
+    const int count = (int) (size / page);
+    char *memory = mmap(NULL, 4 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    if (!knows_populate(memory + 3 * size)) {
+        SKIP("this kernel brings pages by faults alone");
+    }
+    errno = 77;
+    memory[1] = 7;
+    mh_memory_fresh(memory + 1, size - 1); /* too little */
+    CHECK_EQ(pages_there(memory, count), 1);
+    mh_memory_fresh(memory + 1, size); /* those that lie inside, and what is there stays */
+    CHECK_EQ(pages_there(memory, count + 1), count);
+    CHECK_EQ(memory[1], 7);
+    memory[3 * size - 1] = 7; /* the last one is there: they were in use before */
+    mh_memory_fresh(memory + 2 * size, size);
+    CHECK_EQ(pages_there(memory + 2 * size, count), 1);
+    mh_memory_fresh((void *) page, size); /* nothing there: refused, and not told */
+    CHECK_EQ(errno, 77);
+    CHECK_EQ(munmap(memory, 4 * size), 0);
+}
+
 /* Each byte differs from those a page, a piece or a word further on. */
 static unsigned char byte_at(size_t i)
 {
