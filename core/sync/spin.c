@@ -4,15 +4,16 @@
 #include "core/os/tls.h"
 
 const struct mh__spin_rule mh__spin_lock = {MH__SPIN_MOST, MH__SPIN_RETRY, 0};
-const struct mh__spin_rule mh__spin_line = {MH__SPIN_MOST_IN_LINE, MH__SPIN_MOST_IN_LINE, 0};
-const struct mh__spin_rule mh__spin_gate = {MH__SPIN_MOST, MH__SPIN_MOST_IN_LINE, 1};
+const struct mh__spin_rule mh__spin_line = {MH__SPIN_MOST_LONG, MH__SPIN_MOST_LONG, 0};
+const struct mh__spin_rule mh__spin_gate = {MH__SPIN_MOST_LONG, MH__SPIN_RETRY_LONG, 1};
 
 static int is_time_to_retry(uint32_t failures, int rarely)
 {
+    int is_power_of_4 = (failures & (failures - 1)) == 0 && (failures & 0x5554) != 0;
     if (!rarely) {
         return failures % MH__SPIN_RETRY_EVERY == MH__SPIN_RETRY_EVERY - 1;
     }
-    return failures >= 4 && ((failures & (failures - 1)) == 0 || failures % MH__SPIN_RETRY_RARELY == 0);
+    return is_power_of_4 || (failures != 0 && failures % MH__SPIN_RETRY_RARELY == 0);
 }
 
 uint32_t mh__spin_time(uint32_t learned, const struct mh__spin_rule *rule)

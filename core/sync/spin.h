@@ -19,7 +19,8 @@ enum {
     MH__SPIN_START = 4096 / MH__SPIN_UNIT_NS,
     MH__SPIN_MOST = 16384 / MH__SPIN_UNIT_NS,
     MH__SPIN_RETRY = 1600 / MH__SPIN_UNIT_NS,
-    MH__SPIN_MOST_IN_LINE = 65536 / MH__SPIN_UNIT_NS,
+    MH__SPIN_MOST_LONG = 65536 / MH__SPIN_UNIT_NS,
+    MH__SPIN_RETRY_LONG = 262144 / MH__SPIN_UNIT_NS,
     MH__SPIN_RETRY_EVERY = 32,
     MH__SPIN_RETRY_RARELY = 1024,
     MH__SPIN_STEP_NS = 800,
@@ -36,7 +37,7 @@ struct mh__spin {
 };
 
 /* A kind of place: the longest spin that is learned, and the one that is tried now and then, in units. Rarely: at the 4th
- * spin that found nothing, the 8th, the 16th, up to every 1024th; else every 32nd. */
+ * spin that found nothing, the 16th, 64th, 256th, and every 1024th; else every 32nd. */
 struct mh__spin_rule {
     uint32_t most, retry;
     int rarely;
@@ -49,8 +50,9 @@ uint32_t mh__spin_time(uint32_t learned, const struct mh__spin_rule *rule);
 /* 0 where there is but one core to give: whoever is waited for would not run meanwhile. */
 int mh__spin_begin(struct mh__spin *spin, _Atomic(uint32_t) *place);
 
-/* The same at a gate of a channel. Who waits for an answer waits for two wakes, one there and one back, unless one of the two
- * is awake when it comes: so as much as a wake takes is tried, rarely. `step`: until the first look, in ns. */
+/* The same at a gate of a channel. Who waits for an answer waits for a wake and for what the other does with what it got: so
+ * more than a wake takes is learned, and much more tried, rarely; after one success both are awake. `step`: until the
+ * first look, in ns. */
 int mh__spin_begin_at_gate(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t step);
 
 /* Between two looks. 0: the time is up. */
