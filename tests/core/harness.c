@@ -457,6 +457,7 @@ int t_run_once(const struct t_case *test, double limit, int (*enough)(void), cha
         result = 1;
         snprintf(why, size, "left %d process%s behind", living, living == 1 ? "" : "es");
     }
+    (void) unlink(shm_path); /* of one that failed: the next would meet it */
     return result;
 }
 
@@ -514,9 +515,7 @@ int main(int count, char **arguments)
     snprintf(shm_name, 64, "manyhands-test-%d-%.0f", (int) getpid(), t_now() * 1e9);
     if (count == 1) {
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-        int status = t_run_otherwise != NULL ? t_run_otherwise(first) : run_all();
-        (void) unlink(shm_path);
-        return status;
+        return t_run_otherwise != NULL ? t_run_otherwise(first) : run_all();
     }
     if (strcmp(arguments[1], "-l") == 0) {
         for (struct t_case *test = first; test != NULL; test = test->next) {

@@ -94,7 +94,7 @@ int t_sleeps(pid_t process);
 int t_thread_sleeps(pid_t process, pid_t thread);
 
 /* A name for shared memory that no other run of a test program uses, whatever else this machine tests meanwhile. What has
- * it at the end is unlinked, also where a test failed. */
+ * it at a test's end is unlinked, also where the test failed. */
 const char *t_shm_name(void);
 
 /* Zeroed memory, shared with the children forked later; gone with the test's process. */
