@@ -53,17 +53,17 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
-    "pool/threads-submit": "8.2 to 9.3x from run to run: the workers and who submits share one GIL, and it is "
+    "pool/threads-submit": "8.6 to 10.3x from run to run: the workers and who submits share one GIL, and it is "
     "chance who gets in whose way; the pairs of one run are 5 to 20x apart",
-    "pool/processes-submit": "12 to 20x from run to run, with how long the two cores run at the same time: the pairs "
+    "pool/processes-submit": "16 to 27x from run to run, with how long the two cores run at the same time: the pairs "
     "of one run are 11 to 22x apart",
-    "pool/processes-map": "14.6 to 18x from run to run, for the same reason: pairs of one run are 8 to 35x apart",
+    "pool/processes-map": "15.8 to 24x from run to run, for the same reason: pairs of one run are 12 to 35x apart",
     "pool/start-executor": "as many system calls as the peer (strace: 397 lines to 425), but a larger process to "
     "fork: 13 MB of memory of its own to 8, 0.35 ms to 0.26 for a bare fork; 0.9 to 1x on cores that do nothing else. "
-    "Where numpy is loaded, as in a run of all rows, 0.5x: each worker tells BLAS its share of the cores, which takes "
-    "3 ms, since BLAS starts its threads anew",
+    "Where numpy is loaded, as in a run of all rows, 0.55 to 0.75x: BLAS is told its share of the cores before "
+    "workers are forked and all of them after that, for which it starts its threads anew, and these spin for a while",
     "pool/start-pool": "0.99 to 1.07x from run to run",
-    "pool/pool-map": "10 to 13x from run to run: parent and workers run Python for each task, 1.5 µs in all",
+    "pool/pool-map": "9 to 15x from run to run: parent and workers run Python for each task, 1.5 µs in all",
     "pool/create-fork": "two forks, two ends of processes and the threads beside them, in both: 7 ms of processor "
     "time the peer's, 8 ours, of a larger process (13 MB of its own to 8). The peer takes 6 ms here, "
     "27 where the goal was set",
@@ -79,7 +79,7 @@ REASONS: dict[str, str] = {
     "looks at start times in /proc (25 µs)",
     "mp/process-forkserver": "the fork of a warm server takes 0.9 of 3.2 ms, its child's life and end 2.4; the "
     "peer's child takes 10 to 12, not the 25 of the machine on which the goal was set",
-    "mp/queue-numpy-shared-80mb": "474 to 617x from run to run: nothing is copied; ours is the reading of one "
+    "mp/queue-numpy-shared-80mb": "300 to 617x from run to run: nothing is copied; ours is the reading of one "
     "element of each of 19,500 pages",
     "mp/event-set": _FAST_PEER,
     "mp/event-wait": _FAST_PEER,
@@ -88,8 +88,8 @@ REASONS: dict[str, str] = {
     "are three quarters of it, as in mp/pingpong-event",
     "mp/pipe-pingpong": "8 µs on one core, half of it the system's: two futex wakes, two waits, two switches, which "
     "take 5.8 in a bare C program; the goal would leave 1.6 for two sends and two receives in Python",
-    "mp/pipe-1mb": "5 to 14x from run to run, with how long the two cores run at the same time: two copies of 1 MB "
-    "take 60 µs, the rest is the turn from core to core",
+    "mp/pipe-1mb": "6 to 9x from run to run: two copies of 1 MB from core to core take 110 of 125 µs a turn; the first three "
+    "turns, in fresh pages of both processes, take 300 to 600",
     "mp/pipe-100mb": "6 to 9x from run to run, with how much of the second core there is for the copies: 10 ms into "
     "the arena by two threads, 15 out into fresh bytes, in bare C too",
 }

@@ -260,3 +260,47 @@ def test_numpy_in_workers_has_its_share_of_the_cores_by_itself(tmp_path, monkeyp
     program = INNER.replace(", 2, inner_threads=1", f", {cores}").format(kind="processes")
     *counts, _ = run(program, tmp_path).split()
     assert counts and set(counts) == {"1"}
+
+
+FORKED_MEANWHILE = """
+import os, threading, threadpoolctl, numpy
+from manyhands.futures import _inner
+
+def blas():
+    return sorted(lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas")
+
+def forked():
+    pid = os.fork()
+    if pid == 0:
+        print("other", blas() == before, flush=True)
+        with _inner.limited_fork(1):  # the lock is free there
+            print("nested", set(blas()), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+threadpoolctl.threadpool_limits(2)
+before = blas()
+with _inner.limited_fork(1), _inner.limited_fork(1):
+    assert set(blas()) == {1}
+    other = threading.Thread(target=forked)
+    other.start()
+    other.join()
+    pid = os.fork()
+    if pid == 0:
+        print("worker", set(blas()), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+assert blas() == before
+print("restored")
+"""
+
+
+def test_what_blas_is_told_before_a_fork_is_for_the_worker_alone(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    pytest.importorskip("numpy")
+    assert run(FORKED_MEANWHILE, tmp_path).splitlines() == [
+        "other True",
+        "nested {1}",
+        "worker {1}",
+        "restored",
+    ]
