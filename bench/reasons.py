@@ -88,8 +88,8 @@ REASONS: dict[str, str] = {
     "are three quarters of it, as in mp/pingpong-event",
     "mp/pipe-pingpong": "8 µs on one core, half of it the system's: two futex wakes, two waits, two switches, which "
     "take 5.8 in a bare C program; the goal would leave 1.6 for two sends and two receives in Python",
-    "mp/pipe-1mb": "6 to 9x from run to run: two copies of 1 MB from core to core take 110 of 125 µs a turn; the first three "
-    "turns, in fresh pages of both processes, take 300 to 600",
+    "mp/pipe-1mb": "6 to 9x from run to run: two copies of 1 MB from core to core take 110 of 125 µs a turn; the first "
+    "three turns, in fresh pages of both processes, take 300 to 600",
     "mp/pipe-100mb": "6 to 9x from run to run, with how much of the second core there is for the copies: 10 ms into "
     "the arena by two threads, 15 out into fresh bytes, in bare C too",
 }
