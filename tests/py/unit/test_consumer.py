@@ -129,6 +129,13 @@ def meet(maker: Path, maker_prefix: Path, user: Path, user_prefix: Path, name: s
         making.communicate()
 
 
+def test_a_thread_may_end_after_it_unloaded_the_library(ours: Path, tmp_path: Path) -> None:
+    program = tmp_path / "unload"
+    source = CONSUMER / "unload.c"
+    run(compiler("cc"), "-std=gnu11", f"-I{ours}/include", source, "-o", program, "-ldl", "-lpthread")
+    assert run(program, ours / "lib" / "libmanyhands.so") == "hello\n" * 3
+
+
 @pytest.mark.parametrize("build", [by_make, by_cmake], ids=["make", "cmake"])
 def test_a_project_outside_of_the_tree(
     ours: Path, tmp_path: Path, name: str, build: Callable[[Path, Path], Path]
