@@ -46,9 +46,9 @@ def none(monkeypatch):
     zygote.end()
 
 
-def ask(target=helpers.tell_origin, *args):
+def ask(target=helpers.tell_origin, *args, queue=None):
     """What a spawned child answers."""
-    queue = CONTEXT.SimpleQueue()
+    queue = queue or CONTEXT.SimpleQueue()
     process = CONTEXT.Process(target=target, args=(*args, queue))
     process.start()
     process.join()
@@ -99,14 +99,15 @@ def test_the_workers_of_one_pool_begin_none(monkeypatch):
 def test_a_child_of_it_is_as_one_that_was_executed(monkeypatch):
     gc.collect()  # or descriptors that earlier tests have left behind are closed between the two
     warm()  # before both: it has descriptors of its own, and a child has the numbers that its parent had free
-    from_it, forked, fds_now, random_now = ask(helpers.tell)
+    queue = CONTEXT.SimpleQueue()  # one for both: of two, the locks may lie in one slab of shared memory or in two
+    from_it, forked, fds_now, random_now = ask(helpers.tell, queue=queue)
     with monkeypatch.context() as without:
         without.setattr(zygote, "start", lambda *_: None)
-        from_it_too, executed, fds_then, random_then = ask(helpers.tell)
+        from_it_too, executed, fds_then, random_then = ask(helpers.tell, queue=queue)
     assert from_it and not from_it_too
     for name in executed:
         assert forked[name] == executed[name], name
-    assert fds_now.keys() == fds_then.keys()
+    assert fds_now.keys() == fds_then.keys(), (fds_now, fds_then)
     assert [fds_now[fd] for fd in range(3)] == [fds_then[fd] for fd in range(3)]
     assert {fd: one[1] for fd, one in fds_now.items()} == {fd: one[1] for fd, one in fds_then.items()}
     assert random_now != random_then
