@@ -32,7 +32,8 @@ static void *use(void *path)
     int (*get)(mh_channel *, mh_message *, mh_deadline, mh_cancel *) = function(library, "mh_channel_get");
     void (*fini)(mh_message *) = function(library, "mh_message_fini");
     void (*destroy)(mh_channel *) = function(library, "mh_channel_destroy");
-    if (create(&options, &channel) != 0 || put(channel, &(mh_part){"hello", 6}, 1, 0, MH_FOREVER, NULL) != 0 ||
+    if (create(&options, &channel) != 0 ||
+        put(channel, &(mh_part){"hello", 6}, 1, 0, MH_FOREVER, NULL) != 0 ||
         get(channel, &message, MH_FOREVER, NULL) != 0) {
         exit(2);
     }

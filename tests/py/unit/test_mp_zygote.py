@@ -99,7 +99,9 @@ def test_the_workers_of_one_pool_begin_none(monkeypatch):
 def test_a_child_of_it_is_as_one_that_was_executed(monkeypatch):
     gc.collect()  # or descriptors that earlier tests have left behind are closed between the two
     warm()  # before both: it has descriptors of its own, and a child has the numbers that its parent had free
-    queue = CONTEXT.SimpleQueue()  # one for both: of two, the locks may lie in one slab of shared memory or in two
+    queue = (
+        CONTEXT.SimpleQueue()
+    )  # one for both: of two, the locks may lie in one slab of shared memory or in two
     from_it, forked, fds_now, random_now = ask(helpers.tell, queue=queue)
     with monkeypatch.context() as without:
         without.setattr(zygote, "start", lambda *_: None)
