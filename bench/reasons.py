@@ -42,6 +42,7 @@ REASONS: dict[str, str] = {
     "c/channel-pingpong-2cores": "the same two wakes between cores in both, 60 µs; a process that may run on one core "
     "only does not spin",
     "c/barrier": "0.8 to 1.1x from run to run, with whether the two share a core: the pairs of one run are 0.1 to 20x",
+    "c/barrier-2cores": "the same wakes between cores in both: 0.91 to 1x from run to run",
     "c/channel": _LINES,
     "c/channel-8-pipe": _LINES,
     "c/sem-pingpong-2cores": "the same wake and sleep in both: 0.95 to 1.1x from run to run",
