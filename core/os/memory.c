@@ -207,8 +207,9 @@ static uint64_t number_in(const char *directory, const char *name)
 
 static uint64_t room_in_group(const char *directory, const char *limit_file, const char *usage_file)
 {
-    uint64_t limit = number_in(directory, limit_file), usage = number_in(directory, usage_file);
-    if (limit == UINT64_MAX || usage == UINT64_MAX) {
+    uint64_t limit = number_in(directory, limit_file);
+    uint64_t usage = limit == UINT64_MAX ? UINT64_MAX : number_in(directory, usage_file);
+    if (usage == UINT64_MAX) {
         return UINT64_MAX;
     }
     return limit > usage ? limit - usage : 0;

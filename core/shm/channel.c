@@ -59,18 +59,26 @@ static int lease(mh_channel *ch)
     return ch->view.hands ? 0 : -ENOMEM;
 }
 
-static int create(mh_channel *ch, const mh_channel_options *options)
+/* Bytes of messages that a ring takes, in whole units, where `memory` are free. */
+static uint64_t ring_limit(const mh_channel_options *options, uint64_t memory)
 {
-    uint64_t limit = options->max_bytes ? options->max_bytes : mh_os_memory_limit() / 4, bytes;
-    void *base;
-    int rc;
+    uint64_t limit = options->max_bytes ? options->max_bytes : memory / 4;
 
     if (!options->max_bytes && limit > RESERVED) {
         limit = RESERVED;
     }
     limit = (limit < LIMIT_LEAST ? LIMIT_LEAST : limit) / MH__UNIT * MH__UNIT;
-    limit = limit > RESERVED_MOST ? RESERVED_MOST : limit;
-    bytes = power_of_two_from(limit);
+    return limit > RESERVED_MOST ? RESERVED_MOST : limit;
+}
+
+static int create(mh_channel *ch, const mh_channel_options *options)
+{
+    /* Asking takes as long as all else here: once, and not where it does not matter. */
+    uint64_t memory = options->max_bytes && options->max_behind ? 0 : mh_os_memory_limit();
+    uint64_t limit = ring_limit(options, memory), bytes = power_of_two_from(limit);
+    void *base;
+    int rc;
+
     ch->view.flags = options->flags & MH_PRIVATE;
     rc = reserve(ch, &bytes, &base);
     if (rc) {
@@ -80,7 +88,7 @@ static int create(mh_channel *ch, const mh_channel_options *options)
     limit = limit > bytes ? bytes : limit;
     mh__ring_init(base, options->max_items ? options->max_items : UINT64_MAX, (uint32_t) (limit / MH__UNIT),
                   (uint32_t) (bytes / MH__UNIT), options->flags,
-                  options->max_behind ? options->max_behind : mh_os_memory_limit() / 2);
+                  options->max_behind ? options->max_behind : memory / 2);
     rc = mh__view_init(&ch->view, base, (unsigned char *) base + HEADER, (size_t) bytes);
     return rc ? rc : lease(ch);
 }
