@@ -131,6 +131,30 @@ def test_a_finished_process_is_no_zombie_once_it_was_looked_at(fork):
     assert process.exitcode == 0
 
 
+def count_collections():
+    return sum(generation["collections"] for generation in gc.get_stats())
+
+
+def test_a_forked_childs_start_collects_nothing(fork):
+    """A collection of all generations writes to every object: each page of them is copied, in each child. As many
+    objects more as begin one are left to the parent, which needs some for the start, and the child."""
+    for left in range(4, 120, 4):
+        told, tell = os.pipe()
+        process = fork.Process(target=lambda: os.write(tell, count_collections().to_bytes(8, "little")))  # noqa: B023
+        gc.disable()
+        try:
+            young = [set() for _ in range(gc.get_threshold()[0] - gc.get_count()[0] - left)]
+            gc.enable()
+            process.start()
+            collections = count_collections()
+            process.join(30)
+        finally:
+            gc.enable()
+        assert int.from_bytes(os.read(told, 8), "little") == collections and process.exitcode == 0
+        os.close(told), os.close(tell)
+        del young
+
+
 # ---- pausing where it makes no sense, or twice
 
 
