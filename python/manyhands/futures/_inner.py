@@ -10,8 +10,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from manyhands._troubles import coded
 
@@ -39,11 +38,16 @@ USERS = (
 )  # where none of them is loaded there is nothing to tell
 
 
+# What each kind of library, by threadpoolctl's name for it, reads when it is loaded.
+READ_BY = {
+    "openblas": ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"),
+    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
+    "openmp": ("OMP_NUM_THREADS",),
+}
+
 _found: Any = None  # the libraries that were loaded when this process last looked; a forked worker has it
 _modules = 0  # that were imported then: without a new one there is no new library
-# While a worker is forked: what they were told, the thread that told them, and how to take it back.
-_told: tuple[int, int, Callable[[], Any]] | None = None
-_telling = threading.Lock()
 
 
 def look(always: bool = False) -> None:
@@ -58,69 +62,52 @@ def look(always: bool = False) -> None:
             _modules = len(sys.modules)
 
 
-def _tell(threads: int) -> Callable[[], Any] | None:
-    """Tell the libraries that were found; how to take it back. None without threadpoolctl."""
-    if _found is None:
-        return None
-    restore: Callable[[], Any] = _found.limit(limits=threads).restore_original_limits
-    return restore
-
-
-@contextlib.contextmanager
-def limited_fork(threads: int) -> Iterator[None]:
-    """Around the fork of workers, which inherit what is told here. To be told there takes 3 ms: OpenBLAS
-    then starts the threads again that a fork leaves behind, however few it may use; and so does taking it back here."""
-    global _told
-    if _told is not None and _told[1] == threading.get_ident():
-        yield
-        return
-    with _telling:
-        look()
-        restore = _tell(threads)
-        _told = (threads, threading.get_ident(), restore) if restore is not None else None
-        try:
-            yield
-        finally:
-            _told = None
-            if restore is not None:
-                restore()
-
-
-def _after_fork() -> None:
-    """In a child. One that another thread forked meanwhile is no worker, and has its threads back."""
-    global _telling, _told
-    _telling = threading.Lock()
-    if _told is not None and _told[1] != threading.get_ident():
-        _told[2]()
-        _told = None
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
 def limit_process(threads: int, asked: bool) -> None:
-    """In a worker process. Where nobody `asked`, what the environment says already stands."""
-    global _told
+    """In a worker process. Where nobody `asked`, what the environment says already stands, and none gets more than it
+    was told in the parent."""
+    said = set() if asked else set(VARIABLES).intersection(os.environ)
     for name in VARIABLES:
-        if asked or name not in os.environ:
+        if name not in said:
             os.environ[name] = str(threads)
-    told, _told = _told, None
-    if told is not None and told[0] == threads:
-        return
     if _found is None:
         look()
-    _tell(threads)
+    for library in [] if _found is None else _found.lib_controllers:
+        if said.isdisjoint(READ_BY.get(library.internal_api, ())):
+            _limit(library, threads if asked else min(threads, library.num_threads))
+
+
+def _limit(library: Any, threads: int) -> None:
+    before = library.num_threads
+    if threads != before and not (threads < before and _is_told_by_its_variable(library, before, threads)):
+        library.set_num_threads(threads)
+
+
+def _is_told_by_its_variable(library: Any, before: int, threads: int) -> bool:
+    """OpenBLAS's function for it would start the threads anew that a fork has left behind, as many as there are cores
+    however few it may use, and these spin: 3 ms of each worker's start. All else that it does for fewer threads is to
+    write this variable."""
+    if library.internal_api != "openblas" or getattr(library, "threading_layer", None) != "pthreads":
+        return False
+    import ctypes  # threadpoolctl has imported it
+
+    try:
+        number = ctypes.c_int.in_dll(library.dynlib, "blas_cpu_number")
+    except (AttributeError, ValueError):
+        return False
+    if number.value == before:
+        number.value = threads
+    return bool(library.num_threads == threads)
 
 
 def limit_thread(threads: int) -> Callable[[], Any]:
     """In a worker thread; how to take it back. Reaches the whole process, as these libraries are made."""
     look(always=True)
-    restore = _tell(threads)
-    if restore is None:
+    if _found is None:
         raise coded(
             RuntimeError("inner_threads= for threads needs the package threadpoolctl; it is not installed"),
             "MH-PACKAGE",
         )
+    restore: Callable[[], Any] = _found.limit(limits=threads).restore_original_limits
     return restore
 
 

@@ -7,7 +7,6 @@ cancelled. How many: about as many as the workers do in two milliseconds, so tha
 from __future__ import annotations
 
 import collections
-import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -83,7 +82,6 @@ class ProcessEngine(Engine):
         self.idle_alarm: Alarm | None = None
         self.peak = 0  # tasks at once since the last look
         self._rate = 0, 0.0  # tasks settled until this instant
-        self.inner_threads = inner_threads or max(1, cores() // count)
         self.crew = Crew(
             count,
             self.least,
@@ -92,7 +90,7 @@ class ProcessEngine(Engine):
             more={
                 "max_age": max_age,
                 "max_memory": max_memory,
-                "inner_threads": self.inner_threads,
+                "inner_threads": inner_threads or max(1, cores() // count),
                 "inner_asked": inner_threads is not None,
             },
             initializer=initializer,
@@ -102,7 +100,6 @@ class ProcessEngine(Engine):
             broken=self._break_down,
             idle=self._after_batch,
         )
-        self.crew.around_starts = self._around_starts
 
     def anew(self) -> Engine:
         """In a forked child: the workers are the parent's, and there is no way to make others in their place."""
@@ -111,12 +108,10 @@ class ProcessEngine(Engine):
 
     def _start_worker(self, target: Any, args: Any) -> Any:
         process = self.context.Process(target=target, args=args)
+        if getattr(process, "_start_method", None) == "fork":
+            _inner.look()
         process.start()
         return process
-
-    def _around_starts(self) -> contextlib.AbstractContextManager[Any]:
-        start_method = getattr(self.context, "get_start_method", lambda: None)()
-        return _inner.limited_fork(self.inner_threads) if start_method == "fork" else contextlib.nullcontext()
 
     def start(self) -> None:
         """Start the workers and the crew's threads."""

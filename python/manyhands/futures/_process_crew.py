@@ -88,20 +88,16 @@ class Crew(_crew.Crew):
         self.dead: dict[int, worker.Paper] = {}
         self.past: list[WorkerFigures] = []
         self.starting = _threading.Lock()
-        self.around_starts: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
     # ---- workers
 
     def fill(self) -> None:
         """As many workers as are wanted."""
-        if len(self.workers) - self.retiring >= self.wanted:
-            return
-        with self.around_starts():
-            for place in range(self.size):
-                if len(self.workers) - self.retiring >= self.wanted:
-                    break
-                if place not in self.workers:
-                    self._start_at(place)
+        for place in range(self.size):
+            if len(self.workers) - self.retiring >= self.wanted:
+                break
+            if place not in self.workers:
+                self._start_at(place)
 
     def _start_at(self, place: int) -> None:
         row = worker.row_of(self.size, place)

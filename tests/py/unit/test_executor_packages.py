@@ -262,45 +262,63 @@ def test_numpy_in_workers_has_its_share_of_the_cores_by_itself(tmp_path, monkeyp
     assert counts and set(counts) == {"1"}
 
 
-FORKED_MEANWHILE = """
-import os, threading, threadpoolctl, numpy
-from manyhands.futures import _inner
+NO_THREADS = """
+import os, numpy
+from manyhands import Executor
 
-def blas():
-    return sorted(lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas")
+def told():
+    import threadpoolctl
+    return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
 
-def forked():
-    pid = os.fork()
-    if pid == 0:
-        print("other", blas() == before, flush=True)
-        with _inner.limited_fork(1):  # the lock is free there
-            print("nested", set(blas()), flush=True)
-        os._exit(0)
-    os.waitpid(pid, 0)
+def multiply():
+    return int((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())
 
-threadpoolctl.threadpool_limits(2)
-before = blas()
-with _inner.limited_fork(1), _inner.limited_fork(1):
-    assert set(blas()) == {1}
-    other = threading.Thread(target=forked)
-    other.start()
-    other.join()
-    pid = os.fork()
-    if pid == 0:
-        print("worker", set(blas()), flush=True)
-        os._exit(0)
-    os.waitpid(pid, 0)
-assert blas() == before
-print("restored")
+def in_worker():
+    threads = len(os.listdir("/proc/self/task"))
+    return *told(), threads, multiply()
+
+if __name__ == "__main__":
+    multiply()
+    before = told()
+    with Executor("processes", {workers}, {how}) as executor:
+        print(*executor.submit(in_worker).result())
+    print(told() == before)
 """
 
 
-def test_what_blas_is_told_before_a_fork_is_for_the_worker_alone(tmp_path):
+def in_worker(tmp_path, how, workers=2, program=NO_THREADS):
+    """What BLAS says there of its threads, and how many there are in all."""
+    numbers, kept = run(program.format(how=how, workers=workers), tmp_path).splitlines()
+    *counts, threads, product = map(int, numbers.split())
+    assert kept == "True" and product == 300**3
+    return set(counts), threads
+
+
+@pytest.fixture
+def no_variables(monkeypatch):
     pytest.importorskip("threadpoolctl")
     pytest.importorskip("numpy")
-    assert run(FORKED_MEANWHILE, tmp_path).splitlines() == [
-        "other True",
-        "nested {1}",
-        "worker {1}",
-        "restored",
-    ]
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_variables")
+def test_telling_blas_starts_no_threads_in_a_forked_worker(tmp_path):
+    """OpenBLAS's own function would, as many as there are cores, and they spin."""
+    assert in_worker(tmp_path, "inner_threads=1") == ({1}, 1)
+
+
+@pytest.mark.usefixtures("no_variables")
+def test_what_the_environment_says_of_blas_stands(tmp_path, monkeypatch):
+    """Unless `inner_threads=` asks for another number."""
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", str(cores))
+    assert in_worker(tmp_path, "")[0] == {cores}
+    assert in_worker(tmp_path, "inner_threads=1")[0] == {1}
+
+
+@pytest.mark.usefixtures("no_variables")
+def test_a_limit_of_the_parent_is_not_raised_in_its_workers(tmp_path):
+    limited = "import threadpoolctl; threadpoolctl.threadpool_limits(1); before = told()"
+    program = NO_THREADS.replace("before = told()", limited)
+    assert in_worker(tmp_path, "", workers=1, program=program)[0] == {1}
