@@ -307,7 +307,8 @@ forking = stdlib_of("threading").RLock()
 def _collect_young() -> None:
     """Before a fork: else a child that makes a few more objects than its parent begins a collection, of all generations
     it may be, which writes to every object and so copies every page of them: twice the time of its start."""
-    if gc.isenabled() and gc.get_count()[0] > gc.get_threshold()[0] // 2:
+    threshold = gc.get_threshold()[0]  # 0: no collection
+    if threshold and gc.isenabled() and gc.get_count()[0] > threshold // 2:
         gc.collect(0)
 
 

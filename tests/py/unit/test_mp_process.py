@@ -155,6 +155,22 @@ def test_a_forked_childs_start_collects_nothing(fork):
         del young
 
 
+def test_no_fork_collects_where_the_program_has_switched_it_off(fork):
+    threshold = gc.get_threshold()
+    for off, on in ((gc.disable, gc.enable), (lambda: gc.set_threshold(0), lambda: gc.set_threshold(*threshold))):
+        off()
+        try:
+            young = [set() for _ in range(2 * threshold[0])]
+            before = count_collections()
+            process = fork.Process(target=helpers.square, args=(2,))
+            process.start()
+            assert count_collections() == before
+            process.join(30)
+        finally:
+            on()
+        del young
+
+
 # ---- pausing where it makes no sense, or twice
 
 
