@@ -75,6 +75,7 @@ def work(setup: Setup, place: int, paper: Paper | None) -> None:
     from manyhands.futures import _engine
 
     _engine.share_cores(setup.size)
+    base.spare_what_is_inherited()
     _inner.limit_process(setup.inner_threads, setup.inner_asked)
     if paper is not None:
         _listen(paper)

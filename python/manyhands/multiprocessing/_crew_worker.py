@@ -23,6 +23,7 @@ for the value, and that fails one task alone.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import pickle
@@ -31,6 +32,7 @@ import sys
 from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import strict
 from manyhands._impl.messages import LARGE, dumps, loads
 from manyhands.multiprocessing._last_words import Paper, listen
 
@@ -54,6 +56,7 @@ __all__ = [
     "Setup",
     "apply_each",
     "apply_starred",
+    "spare_what_is_inherited",
     "work",
 ]
 
@@ -101,10 +104,19 @@ def apply_starred(function: Callable[..., Any], *items: Any) -> list[Any]:
 among = 1  # workers that share the cores with this process
 
 
+def spare_what_is_inherited() -> None:
+    """From the collector, in a worker: a collection of all generations writes to every object, and so copies each page
+    that a forked worker shares with its parent. They are freed as ever when nobody refers to them; a cycle of them is not.
+    """
+    if not strict and _process.parent_process() is not None:
+        gc.freeze()
+
+
 def work(setup: Setup, place: int, paper: Paper | None = None) -> None:
     """The life of a worker: until a task is None, `most` tasks are done, or the parent is gone."""
     global among
     among *= setup.size
+    spare_what_is_inherited()
     if paper is not None:
         listen(paper)
     # Ctrl-C: the parent gets it as well, and tells what it thinks of it

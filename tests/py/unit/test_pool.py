@@ -145,6 +145,54 @@ def test_large_values_and_many_small_ones(forked):
     assert forked.map(square, range(3000), 1) == [x * x for x in range(3000)]
 
 
+def own_memory_after_a_collection(_):
+    """Bytes that this process shares with nobody, before a collection of all generations and after."""
+    before = own_memory()
+    gc.collect()
+    return before, own_memory()
+
+
+def own_memory():
+    with open("/proc/self/smaps_rollup") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private")) * 1024
+
+
+def workers_of_a_pool(method):
+    return mp.get_context(method).Pool(1)
+
+
+def workers_of_an_executor(method):
+    return manyhands.Executor("processes", 1, mp_context=mp.get_context(method))
+
+
+@pytest.mark.parametrize("workers", [workers_of_a_pool, workers_of_an_executor])
+def test_a_collection_in_a_forked_worker_does_not_copy_what_it_inherited(workers):
+    many = [{"number": i} for i in range(100_000)]  # 20 MB and more
+    with workers("fork") as pool:
+        ((before, after),) = pool.map(own_memory_after_a_collection, [None])
+    assert after - before < 4 << 20, (before, after)
+    del many
+
+
+@pytest.mark.parametrize("workers", [workers_of_a_pool, workers_of_an_executor])
+def test_what_a_worker_makes_itself_is_collected(workers):
+    with workers("fork") as pool:
+        assert list(pool.map(collected, range(5))) == [True] * 5
+
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+
+def collected(_):
+    one = Cycle()
+    seen = weakref.ref(one)
+    del one
+    gc.collect()
+    return seen() is None
+
+
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_a_killed_worker_fails_its_task_alone(forked, signum):
     results = [forked.apply_async(die, (x, signum)) for x in range(20)]
