@@ -106,7 +106,7 @@ among = 1  # workers that share the cores with this process
 
 def spare_what_is_inherited() -> None:
     """From the collector, in a worker: a collection of all generations writes to every object, and so copies each page
-    that a forked worker shares with its parent. They are freed as ever when nobody refers to them; a cycle of them is not.
+    that a forked worker shares with its parent. Objects are freed as ever once nobody refers to them; cycles are not.
     """
     if not strict and _process.parent_process() is not None:
         gc.freeze()

@@ -157,7 +157,10 @@ def test_a_forked_childs_start_collects_nothing(fork):
 
 def test_no_fork_collects_where_the_program_has_switched_it_off(fork):
     threshold = gc.get_threshold()
-    for off, on in ((gc.disable, gc.enable), (lambda: gc.set_threshold(0), lambda: gc.set_threshold(*threshold))):
+    for off, on in (
+        (gc.disable, gc.enable),
+        (lambda: gc.set_threshold(0), lambda: gc.set_threshold(*threshold)),
+    ):
         off()
         try:
             young = [set() for _ in range(2 * threshold[0])]
