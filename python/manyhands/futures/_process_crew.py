@@ -4,10 +4,9 @@ last words, and tasks that can be ended or revoked."""
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
 from manyhands.futures import _process_worker as worker
@@ -51,16 +50,6 @@ def death(process: Any, paper: worker.Paper | None) -> WorkerDiedError:
     return error
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A child starts with Ctrl-C blocked: until it has its handler, it would print a traceback of its start."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class Crew(_crew.Crew):
     """See above."""
 
@@ -93,11 +82,14 @@ class Crew(_crew.Crew):
 
     def fill(self) -> None:
         """As many workers as are wanted."""
-        for place in range(self.size):
-            if len(self.workers) - self.retiring >= self.wanted:
-                break
-            if place not in self.workers:
-                self._start_at(place)
+        if len(self.workers) - self.retiring >= self.wanted:
+            return
+        with _crew.without_interrupts():
+            for place in range(self.size):
+                if len(self.workers) - self.retiring >= self.wanted:
+                    break
+                if place not in self.workers:
+                    self._start_at(place)
 
     def _start_at(self, place: int) -> None:
         row = worker.row_of(self.size, place)
@@ -107,8 +99,7 @@ class Crew(_crew.Crew):
         self.claims[row + worker.ASKED] = time.monotonic_ns()
         paper = worker.Paper()
         try:
-            with _without_interrupts():
-                process = self._start(worker.work, (self.setup, place, paper))
+            process = self._start(worker.work, (self.setup, place, paper))
         except BaseException:
             paper.close()
             raise

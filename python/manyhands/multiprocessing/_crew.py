@@ -18,12 +18,13 @@ does everything that changes the state; the watcher sleeps on the workers' senti
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import os
 import signal
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.by_value import needs_value
@@ -45,7 +46,7 @@ _connection = stdlib_of("multiprocessing.connection")
 _pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 
 
-__all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "named", "packed"]
+__all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "named", "packed", "without_interrupts"]
 
 BATCH = 256  # results taken at once
 MASK = 0xFFFFFFFF
@@ -55,6 +56,16 @@ FAST_DEATHS = 8  # workers in a row that die before they have done anything: it 
 PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 
 _NOTHING = itertools.repeat(None)
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Workers start with Ctrl-C blocked: until one has its handler, it would print a traceback of its start."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Failure(RuntimeError):
@@ -282,12 +293,15 @@ class Crew:
 
     def fill(self) -> None:
         """A worker for each empty place."""
-        for place in range(self.size):
-            if place not in self.workers:
-                self.claims[place] = 0
-                process = self._start_at(place)
-                self.workers[place] = process
-                self.pool.append(process)
+        if len(self.workers) == self.size:
+            return
+        with without_interrupts():
+            for place in range(self.size):
+                if place not in self.workers:
+                    self.claims[place] = 0
+                    process = self._start_at(place)
+                    self.workers[place] = process
+                    self.pool.append(process)
 
     def _start_at(self, place: int) -> Any:
         return self._start(worker.work, (self.setup, place))

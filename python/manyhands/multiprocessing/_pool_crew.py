@@ -1,7 +1,6 @@
 """The crew of a `Pool`: its workers can have pools of their own, and a death is told in full, or mended.
 
-A worker is started with a paper for its last words, and with Ctrl-C blocked: until it has taken up its work, it would
-answer with a traceback of its start.
+A worker is started with a paper for its last words.
 """
 
 from __future__ import annotations
@@ -9,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
 from manyhands._impl import strict
@@ -44,13 +42,13 @@ class PoolCrew(_crew.Crew):
         self.papers: dict[int, Paper] = {}  # by place
 
     def _start_at(self, place: int) -> Any:
-        with contextlib.suppress(KeyError):
-            self.papers.pop(place).close()
+        old = self.papers.pop(place, None)
+        if old is not None:
+            old.close()
         paper = None if strict else Paper()
         if paper is not None:
             self.papers[place] = paper
-        with _without_interrupts():
-            return self._start(_crew_worker.work, (self.setup, place, paper))
+        return self._start(_crew_worker.work, (self.setup, place, paper))
 
     def _bury(self, place: int, process: Any) -> None:
         process.join()
@@ -100,15 +98,6 @@ def _name(function: Any) -> str | None:
     return name if isinstance(name, str) else None if function is None else type(function).__qualname__
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def cores() -> int:
     """How many workers a pool has unless it is told: in a worker, its share of the cores."""
     count = getattr(os, "process_cpu_count", os.cpu_count)() or 1
@@ -119,18 +108,17 @@ _starting = Lock()
 os.register_at_fork(after_in_child=_starting._at_fork_reinit)
 
 
-@contextlib.contextmanager
-def _may_have_children() -> Iterator[None]:
+def _start_from_anywhere(process: Any) -> None:
     """The workers of pools are daemonic, and those may start no processes, since nothing would end these. A pool's
     workers end by themselves when their parent is gone, so they may."""
     config = _process.current_process()._config
     if strict or not config.get("daemon"):
-        yield
+        process.start()
         return
     with _starting:
         config["daemon"] = False
         try:
-            yield
+            process.start()
         finally:
             config["daemon"] = True
 
@@ -142,8 +130,7 @@ def starter(context: Any, pool: Any) -> Callable[..., Any]:
         process = pool.Process(context, target=target, args=args)
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = True
-        with _may_have_children():
-            process.start()
+        _start_from_anywhere(process)
         return process
 
     return start
