@@ -10,7 +10,8 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 from manyhands._troubles import coded
 
@@ -48,6 +49,9 @@ READ_BY = {
 
 _found: Any = None  # the libraries that were loaded when this process last looked; a forked worker has it
 _modules = 0  # that were imported then: without a new one there is no new library
+# While workers are forked: the thread that does it, and what takes back what was told.
+_told: tuple[int, Any] | None = None
+_telling = threading.Lock()
 
 
 def look(always: bool = False) -> None:
@@ -62,41 +66,99 @@ def look(always: bool = False) -> None:
             _modules = len(sys.modules)
 
 
+@contextlib.contextmanager
+def limited_fork(threads: int, asked: bool) -> Iterator[None]:
+    """Around the fork of several workers: libraries that would start threads in each one to be told there are told here
+    before, and get all of them back after, for which they start threads once."""
+    global _told
+    if _told is not None and _told[0] == threading.get_ident():
+        yield
+        return
+    with _telling:
+        look()
+        costly = [
+            one.filepath
+            for one in _to_tell(_said(asked))
+            if _starts_threads(one) and one.num_threads > threads
+        ]
+        limit = _found.select(filepath=costly).limit(limits=threads) if costly else None
+        _told = threading.get_ident(), limit
+        try:
+            yield
+        finally:
+            _told = None
+            if limit is not None:
+                limit.restore_original_limits()
+
+
+def _after_fork() -> None:
+    """In a child. One that another thread forked meanwhile is no worker, and has its threads back."""
+    global _telling, _told
+    _telling = threading.Lock()
+    told, _told = _told, None
+    if told is not None and told[0] != threading.get_ident() and told[1] is not None:
+        told[1].restore_original_limits()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def limit_process(threads: int, asked: bool) -> None:
     """In a worker process. Where nobody `asked`, what the environment says already stands, and none gets more than it
     was told in the parent."""
-    said = set() if asked else set(VARIABLES).intersection(os.environ)
+    said = _said(asked)
     for name in VARIABLES:
         if name not in said:
             os.environ[name] = str(threads)
     if _found is None:
         look()
-    for library in [] if _found is None else _found.lib_controllers:
-        if said.isdisjoint(READ_BY.get(library.internal_api, ())):
-            _limit(library, threads if asked else min(threads, library.num_threads))
+    for library in _to_tell(said):
+        _limit(library, threads if asked else min(threads, library.num_threads))
+
+
+def _said(asked: bool) -> set[str]:
+    """The variables that stand."""
+    return set() if asked else set(VARIABLES).intersection(os.environ)
+
+
+def _to_tell(said: set[str]) -> list[Any]:
+    """The libraries whose number is not said by the environment."""
+    libraries = [] if _found is None else _found.lib_controllers
+    return [one for one in libraries if said.isdisjoint(READ_BY.get(one.internal_api, ()))]
 
 
 def _limit(library: Any, threads: int) -> None:
     before = library.num_threads
-    if threads != before and not (threads < before and _is_told_by_its_variable(library, before, threads)):
+    if threads < before:
+        number = _variable(library)
+        if number is not None:
+            number.value = threads
+    if library.num_threads != threads:
         library.set_num_threads(threads)
 
 
-def _is_told_by_its_variable(library: Any, before: int, threads: int) -> bool:
-    """OpenBLAS's function for it would start the threads anew that a fork has left behind, as many as there are cores
-    however few it may use, and these spin: 3 ms of each worker's start. All else that it does for fewer threads is to
-    write this variable."""
-    if library.internal_api != "openblas" or getattr(library, "threading_layer", None) != "pthreads":
-        return False
+def _starts_threads(library: Any) -> bool:
+    """Does telling it start threads in a forked process? OpenBLAS starts those anew that a fork has left behind, as
+    many as there are cores however few it may use, and they spin: 3 ms of a worker's start on two cores."""
+    return _is_openblas(library) and _variable(library) is None
+
+
+def _is_openblas(library: Any) -> bool:
+    return library.internal_api == "openblas" and getattr(library, "threading_layer", None) == "pthreads"
+
+
+def _variable(library: Any) -> Any:
+    """Where OpenBLAS has its number, which is all that its function writes for fewer threads. None where it is another
+    library, or does not export it (the NumPy packages from 2.5 on), or another number is there."""
+    if not _is_openblas(library):
+        return None
     import ctypes  # threadpoolctl has imported it
 
     try:
         number = ctypes.c_int.in_dll(library.dynlib, "blas_cpu_number")
     except (AttributeError, ValueError):
-        return False
-    if number.value == before:
-        number.value = threads
-    return bool(library.num_threads == threads)
+        return None
+    return number if number.value == library.num_threads else None
 
 
 def limit_thread(threads: int) -> Callable[[], Any]:

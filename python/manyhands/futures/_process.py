@@ -82,6 +82,10 @@ class ProcessEngine(Engine):
         self.idle_alarm: Alarm | None = None
         self.peak = 0  # tasks at once since the last look
         self._rate = 0, 0.0  # tasks settled until this instant
+        self.inner_threads, self.inner_asked = (
+            inner_threads or max(1, cores() // count),
+            inner_threads is not None,
+        )
         self.crew = Crew(
             count,
             self.least,
@@ -90,8 +94,8 @@ class ProcessEngine(Engine):
             more={
                 "max_age": max_age,
                 "max_memory": max_memory,
-                "inner_threads": inner_threads or max(1, cores() // count),
-                "inner_asked": inner_threads is not None,
+                "inner_threads": self.inner_threads,
+                "inner_asked": self.inner_asked,
             },
             initializer=initializer,
             initargs=initargs,
@@ -100,6 +104,8 @@ class ProcessEngine(Engine):
             broken=self._break_down,
             idle=self._after_batch,
         )
+        if self._forks():
+            self.crew.around_starts = lambda: _inner.limited_fork(self.inner_threads, self.inner_asked)
 
     def anew(self) -> Engine:
         """In a forked child: the workers are the parent's, and there is no way to make others in their place."""
@@ -108,10 +114,13 @@ class ProcessEngine(Engine):
 
     def _start_worker(self, target: Any, args: Any) -> Any:
         process = self.context.Process(target=target, args=args)
-        if getattr(process, "_start_method", None) == "fork":
-            _inner.look()
+        if self._forks():
+            _inner.look()  # once, not in each worker
         process.start()
         return process
+
+    def _forks(self) -> bool:
+        return bool(getattr(self.context, "get_start_method", lambda: None)() == "fork")
 
     def start(self) -> None:
         """Start the workers and the crew's threads."""

@@ -77,14 +77,16 @@ class Crew(_crew.Crew):
         self.dead: dict[int, worker.Paper] = {}
         self.past: list[WorkerFigures] = []
         self.starting = _threading.Lock()
+        self.around_starts: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
     # ---- workers
 
     def fill(self) -> None:
         """As many workers as are wanted."""
-        if len(self.workers) - self.retiring >= self.wanted:
+        missing = self.wanted - len(self.workers) + self.retiring
+        if missing <= 0:
             return
-        with _crew.without_interrupts():
+        with _crew.without_interrupts(), self.around_starts() if missing > 1 else contextlib.nullcontext():
             for place in range(self.size):
                 if len(self.workers) - self.retiring >= self.wanted:
                     break

@@ -303,9 +303,12 @@ def no_variables(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_variables")
-def test_telling_blas_starts_no_threads_in_a_forked_worker(tmp_path):
+@pytest.mark.parametrize("exported", [True, False])
+def test_telling_blas_starts_no_threads_in_a_forked_worker(tmp_path, exported):
     """OpenBLAS's own function would, as many as there are cores, and they spin."""
-    assert in_worker(tmp_path, "inner_threads=1") == ({1}, 1)
+    hide = "import manyhands.futures._inner as inner; inner._variable = lambda library: None"
+    program = NO_THREADS if exported else NO_THREADS.replace("import os", f"{hide}\nimport os", 1)
+    assert in_worker(tmp_path, "inner_threads=1", program=program) == ({1}, 1)
 
 
 @pytest.mark.usefixtures("no_variables")
@@ -322,3 +325,48 @@ def test_a_limit_of_the_parent_is_not_raised_in_its_workers(tmp_path):
     limited = "import threadpoolctl; threadpoolctl.threadpool_limits(1); before = told()"
     program = NO_THREADS.replace("before = told()", limited)
     assert in_worker(tmp_path, "", workers=1, program=program)[0] == {1}
+
+
+FORKED_MEANWHILE = """
+import os, threading, threadpoolctl, numpy
+from manyhands.futures import _inner
+
+def blas():
+    return sorted(lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas")
+
+def forked():
+    pid = os.fork()
+    if pid == 0:
+        print("other", blas() == before, flush=True)
+        with _inner.limited_fork(1, True):  # the lock is free there
+            print("nested", set(blas()), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+_inner._variable = lambda library: None  # as where OpenBLAS does not export it
+threadpoolctl.threadpool_limits(2)
+before = blas()
+with _inner.limited_fork(1, True), _inner.limited_fork(1, True):
+    assert set(blas()) == {1}
+    other = threading.Thread(target=forked)
+    other.start()
+    other.join()
+    pid = os.fork()
+    if pid == 0:
+        print("worker", set(blas()), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+assert blas() == before
+print("restored")
+"""
+
+
+def test_what_blas_is_told_before_a_fork_is_for_the_worker_alone(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    pytest.importorskip("numpy")
+    assert run(FORKED_MEANWHILE, tmp_path).splitlines() == [
+        "other True",
+        "nested {1}",
+        "worker {1}",
+        "restored",
+    ]
