@@ -3,6 +3,7 @@ libraries take them as `mp_context=`; what they make is ours."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
@@ -203,7 +204,16 @@ class DefaultContext(_std.DefaultContext, BaseContext):  # type: ignore[misc,nam
     """The context behind the module's own functions; its start method may be set once."""
 
     Process = Process
-    _actual_context: Any
+    _actual_context: Any = None
+
+    def __init__(self, context: Any = None) -> None:
+        """Without `context` the platform's is looked for when it is needed: the newest Pythons try to write a file."""
+        if context is not None:
+            self.__dict__["_default_context"] = context
+
+    @functools.cached_property
+    def _default_context(self) -> Any:
+        return _concrete_contexts[_std._default_context._default_context._name]
 
     def get_context(self, method: str | None = None) -> Any:
         """The context of a start method; the one in force where none is named."""
@@ -237,7 +247,7 @@ for _name in (
     )  # before the standard library's in the order of look-up
 
 _concrete_contexts = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
-_default_context = DefaultContext(_concrete_contexts[_std._default_context._default_context._name])
+_default_context = DefaultContext()
 
 
 def _force_start_method(method: str) -> None:
