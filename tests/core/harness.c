@@ -355,7 +355,8 @@ static void print_stacks(pid_t process)
     }
 }
 
-/* Kills the children of this process and reaps them; those that its end orphans become ours, and are next. */
+/* Kills the children of this process and reaps them, and no others: those that their ends orphan become ours, live on, and
+ * are next. */
 static int kill_children(void)
 {
     char path[64], children[4096];
@@ -370,8 +371,7 @@ static int kill_children(void)
         }
         for (char *at = children, *next; (next = strchr(at, ' ')) != NULL; at = next + 1) {
             killed += kill((pid_t) atoi(at), SIGKILL) == 0;
-        }
-        while (waitpid(-1, NULL, 0) > 0) {
+            waitpid((pid_t) atoi(at), NULL, 0);
         }
         if (size == 0) {
             break;

@@ -93,7 +93,26 @@ TEST(a_forgotten_child_is_seen)
     see("child", "left 1 process behind");
 }
 
+/* The inner one becomes the runner's child when the outer one is killed. */
+TEST(a_forgotten_child_of_a_forgotten_child_is_seen)
+{
+    see("children", "left 2 processes behind");
+}
+
 /* ---- the faults ---- */
+
+static void begin_and_sleep(void *barrier)
+{
+    t_meet(barrier);
+    t_nap(600);
+}
+
+static void lead(void *barrier)
+{
+    setpgid(0, 0);
+    t_fork(begin_and_sleep, barrier);
+    t_nap(600);
+}
 
 static void commit_fault(void)
 {
@@ -104,8 +123,12 @@ static void commit_fault(void)
         abort();
     } else if (strcmp(kind, "hang") == 0) {
         t_nap(600);
-    } else {
+    } else if (strcmp(kind, "child") == 0) {
         t_fork(sleep_long, NULL);
+    } else {
+        t_barrier_t *barrier = t_barrier(2);
+        t_fork(lead, barrier);
+        t_meet(barrier);
     }
 }
 
