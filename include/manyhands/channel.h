@@ -217,7 +217,8 @@ MH_API int mh_channel_is_closed(const mh_channel *channel);
 
 /* Messages, and bytes of the ring, that wait: exact at some instant during the call.
  * Safety: MT-safe PROC-safe AS-unsafe FORK-safe | waits for a lock at most | cancellation: no | allocs: none
- * | death: exact after any */
+ * | death: exact after any; what a dead consumer had in hand counts from the next look for the dead, up to four times
+ * as far off as the last one took */
 MH_API uint64_t mh_channel_items(const mh_channel *channel);
 MH_API uint64_t mh_channel_bytes(const mh_channel *channel);
 
