@@ -118,7 +118,7 @@ def limit_process(threads: int, asked: bool) -> None:
 
 def _said(asked: bool) -> set[str]:
     """The variables that stand."""
-    return set() if asked else set(VARIABLES).intersection(os.environ)
+    return set() if asked else {name for name in VARIABLES if name in os.environ}
 
 
 def _to_tell(said: set[str]) -> list[Any]:

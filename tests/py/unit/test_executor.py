@@ -508,7 +508,9 @@ def test_a_spawned_worker_imports_little(tmp_path, made, call, end):
     )
     assert done.returncode == 0, done.stderr
     names = set(done.stdout.split())
-    standard = imported("-c", "import concurrent.futures, sys; print(*sys.modules)") if call == "submit" else set()
+    standard = (
+        imported("-c", "import concurrent.futures, sys; print(*sys.modules)") if call == "submit" else set()
+    )
     slow = SLOW - {"typing"} - standard  # pkgutil's; from 3.14 on futures' traceback imports more
     assert "manyhands.multiprocessing._crew_worker" in names and not names & slow
     if call == "apply":
