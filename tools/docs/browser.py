@@ -33,6 +33,7 @@ class Browser:
         self.process = subprocess.Popen(
             ["bash", "-c", script, program, *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"],
             pass_fds=(commands, answers),
+            env=os.environ | {"TMPDIR": self.profile.name},  # it leaves a folder there
             stderr=subprocess.DEVNULL,
         )
         os.close(commands)
