@@ -21,14 +21,15 @@ pytestmark = [
 ]
 
 
-def run(*command):
-    """Exit status and output; a program that hangs is ended with all that it started."""
+def run(folder, *command):
+    """Exit status and output; a program that hangs is ended with all that it started, and its files lie in `folder`."""
     process = subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env=os.environ | {"TMPDIR": str(folder)},
     )
     try:
         output, _ = process.communicate(timeout=60)
@@ -43,14 +44,14 @@ def run(*command):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_pain_is_gone(name):
-    status, output = run("-m", "manyhands", "run", str(HERE / f"{name}.py"))
+def test_a_pain_is_gone(name, tmp_path):
+    status, output = run(tmp_path, "-m", "manyhands", "run", str(HERE / f"{name}.py"))
     assert status == 0 and output.rstrip().endswith("OK"), output
 
 
-def test_a_pain_of_the_standard_library_is_one():
+def test_a_pain_of_the_standard_library_is_one(tmp_path):
     """The programs do fail where nothing helps: they could not pass by doing nothing."""
-    status, output = run(str(HERE / "lock_owner_killed.py"))
+    status, output = run(tmp_path, str(HERE / "lock_owner_killed.py"))
     assert status == 1 and "no word of the dead owner" in output
-    status, output = run(str(HERE / "pool_lambda.py"))
+    status, output = run(tmp_path, str(HERE / "pool_lambda.py"))
     assert (status == 1 and "PicklingError" in output) or "pickle" in output
