@@ -49,6 +49,9 @@ READ_BY = {
 
 _found: Any = None  # the libraries that were loaded when this process last looked; a forked worker has it
 _modules = 0  # that were imported then: without a new one there is no new library
+_set: dict[
+    str, str
+] = {}  # what this process, as a worker, has put into its environment; its own workers know of it
 # While workers are forked: the thread that does it, and what takes back what was told.
 _told: tuple[int, Any] | None = None
 _telling = threading.Lock()
@@ -109,7 +112,7 @@ def limit_process(threads: int, asked: bool) -> None:
     said = _said(asked)
     for name in VARIABLES:
         if name not in said:
-            os.environ[name] = str(threads)
+            os.environ[name] = _set[name] = str(threads)
     if _found is None:
         look()
     for library in _to_tell(said):
@@ -117,8 +120,10 @@ def limit_process(threads: int, asked: bool) -> None:
 
 
 def _said(asked: bool) -> set[str]:
-    """The variables that stand."""
-    return set() if asked else {name for name in VARIABLES if name in os.environ}
+    """The variables that stand: what an executor has put into a worker's environment is not the user's word."""
+    if asked:
+        return set()
+    return {name for name in VARIABLES if name in os.environ and os.environ[name] != _set.get(name)}
 
 
 def _to_tell(said: set[str]) -> list[Any]:

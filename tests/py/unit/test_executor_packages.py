@@ -321,6 +321,24 @@ def test_what_the_environment_says_of_blas_stands(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_variables")
+def test_workers_of_a_worker_share_its_cores(tmp_path):
+    """What the outer executor has put into the environment is not taken for the user's word."""
+    cores = len(os.sched_getaffinity(0))
+    program = NO_THREADS.replace(
+        "print(*executor.submit(in_worker).result())", f"print(*executor.submit(nested, {cores}).result())"
+    ).replace(
+        "if __name__",
+        """def nested(cores):
+    with Executor("processes", cores) as executor:
+        return executor.submit(in_worker).result()
+
+if __name__""",
+        1,
+    )
+    assert in_worker(tmp_path, "", workers=1, program=program)[0] == {1}
+
+
+@pytest.mark.usefixtures("no_variables")
 def test_a_limit_of_the_parent_is_not_raised_in_its_workers(tmp_path):
     limited = "import threadpoolctl; threadpoolctl.threadpool_limits(1); before = told()"
     program = NO_THREADS.replace("before = told()", limited)
