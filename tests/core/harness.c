@@ -140,10 +140,16 @@ void t_nap(double seconds)
 }
 
 double t_patience = 10;
+int t_rounds_divisor = 1;
 
 int t_emulated(void)
 {
     return getenv("T_EMULATED") != NULL;
+}
+
+int t_rounds(int all)
+{
+    return all / t_rounds_divisor;
 }
 
 int t_scale(void)

@@ -79,6 +79,10 @@ void t_check_str(const char *file, int line, const char *text, const char *a, co
 double t_now(void); /* seconds, CLOCK_MONOTONIC */
 void t_nap(double seconds);
 extern double t_patience;
+/* How often to do what a test does over and over: `all` times, or a tenth of it where the test is run again for each call
+ * that it makes (fault/every.c): the calls of one round are those of the next, and each is refused in its own run. */
+int t_rounds(int all);
+extern int t_rounds_divisor;
 int t_emulated(void); /* 1 with T_EMULATED=1: a fork beside a large mapping takes half a second */
 int t_scale(void); /* 1, or 5 under a sanitizer or with T_SLOW=1 (valgrind): multiply your own limits by it */
 

@@ -627,7 +627,7 @@ TEST_LIMIT(kill_storm, 60)
     for (int i = 0; i < 3; i++) {
         child[i] = t_fork(storm_work, s);
     }
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < t_rounds(60); round++) {
         long before = s->rounds;
         CHECK_EVENTUALLY(s->rounds >= before + 20);
         seed = seed * 1103515245 + 12345;

@@ -544,7 +544,7 @@ TEST_LIMIT(twelve_hundred_children_leave_nothing, 120)
     if (t_emulated()) {
         SKIP("ten minutes of forks");
     }
-    for (int i = 0; i < 1200; i++) { /* more than the arena has places */
+    for (int i = 0; i < t_rounds(1200); i++) { /* more than the arena has places */
         struct worker worker;
         memset(&worker, 0, sizeof worker);
         struct board board;

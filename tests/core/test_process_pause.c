@@ -183,7 +183,7 @@ TEST_LIMIT(a_hundred_pauses_under_traffic_leave_no_section_locked, 120)
     struct worker workers[2];
     struct board *board = start(&workers[0], traffic);
     start_with(&workers[1], traffic, board, 0);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < t_rounds(100); i++) {
         struct worker *one = &workers[i % 2];
         CHECK_EQ(mh_process_pause(&one->process, mh_in_ms(20000 * t_scale()), NULL), 0);
         uint32_t before = mh_load_acq(&board->count);
@@ -242,7 +242,7 @@ TEST_LIMIT(a_channel_goes_on_while_one_of_its_ends_is_paused, 120)
     CHECK_EQ(mh_channel_create(&(mh_channel_options){.max_items = 64}, &channel), 0);
     struct board *board = start(&producer, produce);
     start_with(&consumer, consume, board, 0);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < t_rounds(100); i++) {
         uint32_t before = mh_load_acq(&board->count);
         CHECK_EVENTUALLY(mh_load_acq(&board->count) != before);
         struct worker *one = i % 2 ? &producer : &consumer;

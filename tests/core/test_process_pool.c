@@ -345,11 +345,11 @@ TEST(workers_die_with_the_parent)
 /* A worker killed at any moment: every job ends, those that were not lost are answered right. */
 TEST_LIMIT(kills_at_random, 60)
 {
-    enum { JOBS = 200 };
+    const int jobs = t_rounds(200);
     struct request who = {.what = PID}, echo = {.what = ECHO, .text = "still here"};
     mh_process_pool *pool = pool_of(2);
     int answered = 0, lost = 0;
-    for (int i = 0; i < JOBS; i++) {
+    for (int i = 0; i < jobs; i++) {
         mh_job first = {.request = {&who, sizeof who}}, second = {.request = {&echo, sizeof echo}};
         int status, pid;
         CHECK_EQ(mh_process_pool_submit(pool, &first), 0);
@@ -366,8 +366,8 @@ TEST_LIMIT(kills_at_random, 60)
         mh_job_fini(&first);
         mh_job_fini(&second);
     }
-    CHECK(answered >= JOBS / 2);
-    CHECK(answered + lost <= JOBS);
+    CHECK(answered >= jobs / 2);
+    CHECK(answered + lost <= jobs);
     CHECK(mh_process_pool_replaced(pool) > 0);
     CHECK_EQ(mh_process_pool_destroy(pool), 0);
 }

@@ -4,7 +4,9 @@
  * The test was not written for that. So it goes well, since the refusal was overcome, and has left no more behind than
  * without one; or a check of it fails, since an error came back, or for what followed from that. What must not be: a
  * crash, a panic, a hang, a report of a sanitizer. A wait on a futex that is refused says that the word has changed, which
- * the core overcomes (that a signal interrupted it would be the caller's to overcome, and these tests do not). tests/core/fault/test_fault.c has scenarios that go on after the error.
+ * the core overcomes (that a signal interrupted it would be the caller's to overcome, and these tests do not). Storms and
+ * others that do the same over and over do so a tenth as often (t_rounds). tests/core/fault/test_fault.c has scenarios that
+ * go on after the error.
  *
  *   fault_lock                        every test of test_lock.c, every N
  *   T_FAULT_STEP=20 fault_lock        above 40 only each N that is a twentieth more than the one before
@@ -202,6 +204,7 @@ int t_run_otherwise(struct t_case *first)
     const char *only = getenv("T_FAULT_TEST");
     int failed = 0;
     runner = getpid();
+    t_rounds_divisor = 10;
     said = t_shared(sizeof *said);
     inject_begin();
     inject_wait_error(EAGAIN);
