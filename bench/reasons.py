@@ -54,8 +54,6 @@ REASONS: dict[str, str] = {
     "and 39 page faults in both processes, where they have 18 (the arena, code that the child runs): strace, getrusage",
     "shared/dict-get": _NOT_YET_DICT,
     "shared/dict-set": _NOT_YET_DICT,
-    "pool/threads-submit": "8.6 to 10.3x from run to run: the workers and who submits share one GIL, and it is "
-    "chance who gets in whose way; the pairs of one run are 5 to 20x apart",
     "pool/processes-submit": "16 to 27x from run to run, with how long the two cores run at the same time: the pairs "
     "of one run are 11 to 22x apart",
     "pool/processes-map": "15.8 to 24x from run to run, for the same reason: pairs of one run are 12 to 35x apart",

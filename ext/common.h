@@ -58,6 +58,7 @@
     X(PRIORITY_QUEUE_TYPE)                                                    \
     X(SIMPLE_QUEUE_TYPE)                                                      \
     X(FUTURE_TYPE)                                                            \
+    X(TASK_LINE_TYPE)                                                         \
     X(TASK_WORKER_TYPE)                                                       \
     X(SHARED_LOCK_TYPE)                                                       \
     X(QUEUE_END_TYPE)                                                         \

@@ -10,11 +10,12 @@
 typedef struct service {
     ext_line *line;
     ext_worker *worker;
-    PyObject *run;         /* called with a task's call; None: the task's function is called itself */
+    PyObject *run;         /* run(fn, args, kwargs or None); None: the task's function is called itself */
     long long most;        /* tasks; 0: any number */
     mh_deadline age, idle; /* `idle`: ns, or MH_FOREVER */
     mh_deadline since;     /* the last look at the clock */
     bool free;             /* counted among the line's free workers */
+    bool slept;            /* before the task came */
 } service;
 
 static void count_free(service *of, bool is)
@@ -65,6 +66,7 @@ static PyObject *next(service *of)
             until = mh_in_ns(of->idle);
         }
         first = false;
+        of->slept = true;
         int rc =
             ext_cond_sleep((PyObject *) of->line, &of->line->cond, &ticket, (ext_until){until, NULL}, NULL);
         if (rc == EXT_RAISED) {
@@ -79,16 +81,34 @@ static bool spent(const service *of)
     return (of->most > 0 && of->worker->tasks >= of->most) || (of->age != MH_FOREVER && mh_now() > of->age);
 }
 
+static PyObject *call_it(PyObject *call)
+{
+    PyObject *const *items = ((PyTupleObject *) call)->ob_item, *kwargs = items[EXT_CALL_KWARGS];
+    return PyObject_VectorcallDict(items[EXT_CALL_FN], items + EXT_CALL_ARGS,
+                                   (size_t) (PyTuple_GET_SIZE(call) - EXT_CALL_ARGS),
+                                   kwargs == Py_None ? NULL : kwargs);
+}
+
+/* run(fn, args, kwargs) */
+static PyObject *hand_over(PyObject *run, PyObject *call)
+{
+    PyObject *args = PyTuple_GetSlice(call, EXT_CALL_ARGS, PyTuple_GET_SIZE(call));
+    PyObject *value = args == NULL
+                          ? NULL
+                          : PyObject_CallFunctionObjArgs(run, PyTuple_GET_ITEM(call, EXT_CALL_FN), args,
+                                                         PyTuple_GET_ITEM(call, EXT_CALL_KWARGS), NULL);
+    Py_XDECREF(args);
+    return value;
+}
+
 static PyObject *run(const service *of, ext_future *future)
 {
     PyObject *call = future->call == NULL ? NULL : Py_NewRef(future->call), *value = NULL;
-    if (call == NULL || !PyTuple_Check(call) || PyTuple_GET_SIZE(call) != 3) {
+    if (call == NULL || !PyTuple_Check(call) || PyTuple_GET_SIZE(call) < EXT_CALL_ARGS) {
         PyErr_SetString(PyExc_RuntimeError, "this task has no call");
     } else {
         ext_shielded_leave();
-        value = of->run != Py_None ? PyObject_CallOneArg(of->run, call)
-                                   : PyObject_Call(PyTuple_GET_ITEM(call, 0), PyTuple_GET_ITEM(call, 1),
-                                                   PyTuple_GET_ITEM(call, 2));
+        value = of->run != Py_None ? hand_over(of->run, call) : call_it(call);
         ext_shielded_enter();
     }
     Py_XDECREF(call);
@@ -158,12 +178,21 @@ static bool is_future(ext_line *line, PyObject *item)
     return type != NULL && PyObject_TypeCheck(item, (PyTypeObject *) type);
 }
 
+/* The time since the last look at the clock. */
+static void count_up(service *of, long long *total)
+{
+    mh_deadline now = mh_now();
+    *total += now - of->since;
+    of->since = now;
+}
+
 /* One task of the line. 1: go on; 0: the worker is to leave; -1. */
 static int serve_task(service *of, ext_future *future)
 {
-    mh_deadline now = mh_now();
-    of->worker->wait += now - of->since;
-    of->since = now;
+    if (of->slept) { /* a task that was there already costs no look at the clock */
+        count_up(of, &of->worker->wait);
+        of->slept = false;
+    }
     if (of->line->held && ext_line_call_engine(of->line, "wait_gate", NULL, 0) < 0) {
         return -1;
     }
@@ -172,9 +201,7 @@ static int serve_task(service *of, ext_future *future)
         return rc < 0 ? -1 : 1;
     }
     rc = carry_out(of, future);
-    now = mh_now();
-    of->worker->work += now - of->since;
-    of->since = now;
+    count_up(of, &of->worker->work);
     of->worker->tasks++;
     return of->worker->abandoned ? 0 : rc;
 }

@@ -139,16 +139,29 @@ int ext_line_forget(ext_line *self, PyObject *future)
 #endif
 }
 
-static PyObject *new_future(ext_line *self, PyObject *const *call, PyObject *options)
+static PyObject *pack(PyObject *fn, PyObject *kwargs, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *call = PyTuple_New(EXT_CALL_ARGS + nargs);
+    if (call != NULL) {
+        PyTuple_SET_ITEM(call, EXT_CALL_FN, Py_NewRef(fn));
+        PyTuple_SET_ITEM(call, EXT_CALL_KWARGS, Py_NewRef(kwargs));
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(call, EXT_CALL_ARGS + i, Py_NewRef(args[i]));
+        }
+    }
+    return call;
+}
+
+/* Takes the reference to the call. */
+static PyObject *new_future(ext_line *self, PyObject *call, PyObject *options)
 {
     PyTypeObject *type = (PyTypeObject *) ext_ref((PyObject *) self, EXT_NEW_FUTURE);
-    PyObject *task = type == NULL ? NULL : PyTuple_Pack(3, call[0], call[1], call[2]);
-    ext_future *future = task == NULL ? NULL : (ext_future *) type->tp_new(type, NULL, NULL);
+    ext_future *future = type == NULL ? NULL : (ext_future *) type->tp_new(type, NULL, NULL);
     if (future == NULL) {
-        Py_XDECREF(task);
+        Py_DECREF(call);
         return NULL;
     }
-    future->call = task;
+    future->call = call;
     future->engine = Py_NewRef(self->engine);
     future->options = options == NULL || options == Py_None ? NULL : Py_NewRef(options);
     return (PyObject *) future;
@@ -170,6 +183,20 @@ static int take_in(ext_line *self, PyObject *future)
     return rc == PUT ? 0 : rc < 0 ? -1 : 1;
 }
 
+/* The future of that call, whose reference it takes; NULL is no memory. */
+static PyObject *submit(ext_line *self, PyObject *call, PyObject *options)
+{
+    PyObject *future = call == NULL ? NULL : new_future(self, call, options);
+    int rc = future == NULL ? -1 : self->closed ? 1 : take_in(self, future);
+    if (rc == 1 && ext_line_call_engine(self, "refuse", NULL, 0) == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
+    }
+    if (rc != 0) {
+        Py_CLEAR(future);
+    }
+    return future;
+}
+
 static PyObject *line_submit(ext_line *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const ext_signature signature = {"submit", 3, 4, 4, {"fn", "args", "kwargs", "options"}};
@@ -181,15 +208,8 @@ static PyObject *line_submit(ext_line *self, PyObject *const *args, Py_ssize_t n
         PyErr_SetString(PyExc_TypeError, "submit(fn, args: tuple, kwargs: dict)");
         return NULL;
     }
-    PyObject *future = self->closed ? NULL : new_future(self, given, given[3]);
-    int rc = future != NULL ? take_in(self, future) : self->closed ? 1 : -1;
-    if (rc == 1 && ext_line_call_engine(self, "refuse", NULL, 0) == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
-    }
-    if (rc != 0) {
-        Py_CLEAR(future);
-    }
-    return future;
+    PyObject *const *items = ((PyTupleObject *) given[1])->ob_item;
+    return submit(self, pack(given[0], given[2], items, PyTuple_GET_SIZE(given[1])), given[3]);
 }
 
 static PyObject *line_put(ext_line *self, PyObject *item)
@@ -279,6 +299,108 @@ static PyType_Spec line_spec = {
     .slots = line_slots,
 };
 
+/* ---- what executors inherit --------------------------------------------------------------------------------------- */
+
+/* The values behind the positional arguments, by name; None where there are none. */
+static PyObject *keywords(PyObject *const *values, PyObject *names)
+{
+    if (names == NULL || PyTuple_GET_SIZE(names) == 0) {
+        return Py_NewRef(Py_None);
+    }
+    PyObject *all = PyDict_New();
+    for (Py_ssize_t i = 0; all != NULL && i < PyTuple_GET_SIZE(names); i++) {
+        if (PyDict_SetItem(all, PyTuple_GET_ITEM(names, i), values[i]) < 0) {
+            Py_CLEAR(all);
+        }
+    }
+    return all;
+}
+
+static PyObject *submitter_submit(ext_submitter *self, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kwnames)
+{
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
+        return NULL;
+    }
+    if (self->line == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "submit() before __init__() of the executor was called");
+        return NULL;
+    }
+    PyObject *kwargs = keywords(args + nargs, kwnames);
+    PyObject *call = kwargs == NULL ? NULL : pack(args[0], kwargs, args + 1, nargs - 1);
+    Py_XDECREF(kwargs);
+    return submit(self->line, call, NULL);
+}
+
+static int submitter_set_line(ext_submitter *self, PyObject *line, void *unused)
+{
+    (void) unused;
+    PyObject *type = ext_ref((PyObject *) self, EXT_TASK_LINE_TYPE);
+    if (type == NULL) {
+        return -1;
+    }
+    if (line == NULL || !PyObject_TypeCheck(line, (PyTypeObject *) type)) {
+        PyErr_SetString(PyExc_TypeError, "_line must be a TaskLine");
+        return -1;
+    }
+    PyObject *old = (PyObject *) self->line;
+    self->line = (ext_line *) Py_NewRef(line);
+    Py_XDECREF(old);
+    return 0;
+}
+
+static int submitter_traverse(ext_submitter *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->line);
+    return 0;
+}
+
+static int submitter_clear(ext_submitter *self)
+{
+    Py_CLEAR(self->line);
+    return 0;
+}
+
+static void submitter_dealloc(ext_submitter *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    submitter_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef submitter_methods[] = {
+    EXT_METHOD("submit", submitter_submit, EXT_FASTCALL,
+               "submit($self, fn, /, *args, **kwargs)\n--\n\n"
+               "Have `fn(*args, **kwargs)` run by a worker; the `Future` of its result."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef submitter_attributes[] = {
+    {"_line", NULL, (setter) submitter_set_line, "Where `submit` puts its tasks.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot submitter_slots[] = {
+    {Py_tp_doc, (void *) PyDoc_STR("An executor whose tasks go into a TaskLine.")},
+    {Py_tp_dealloc, submitter_dealloc},
+    {Py_tp_traverse, submitter_traverse},
+    {Py_tp_clear, submitter_clear},
+    {Py_tp_methods, submitter_methods},
+    {Py_tp_getset, submitter_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec submitter_spec = {
+    .name = "manyhands._core.Submitter",
+    .basicsize = sizeof(ext_submitter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = submitter_slots,
+};
+
 static PyMemberDef worker_members[] = {
     {"abandoned", Py_T_BOOL, offsetof(ext_worker, abandoned), 0, NULL},
     {"tasks", Py_T_LONGLONG, offsetof(ext_worker, tasks), 0, NULL},
@@ -311,7 +433,8 @@ static PyType_Spec worker_spec = {
 int ext_tasks_ready(PyObject *module, ext_state *state)
 {
     return ext_add_type(module, state, EXT_TASK_WORKER_TYPE, &worker_spec, NULL) < 0 ||
-                   ext_add_type(module, state, -1, &line_spec, NULL) < 0
+                   ext_add_type(module, state, EXT_TASK_LINE_TYPE, &line_spec, NULL) < 0 ||
+                   ext_add_type(module, state, -1, &submitter_spec, NULL) < 0
                ? -1
                : 0;
 }

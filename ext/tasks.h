@@ -28,6 +28,16 @@ typedef struct ext_worker {
     long long tasks, wait, work; /* the last two in ns */
 } ext_worker;
 
+/* What an executor over a TaskLine inherits: its `submit`. */
+typedef struct ext_submitter {
+    PyObject_HEAD
+    ext_line *line; /* NULL: its __init__ has not come so far */
+} ext_submitter;
+
+/* A call as a task keeps it, one tuple: the function, its dict of keyword arguments or None, its arguments. The collector
+ * counts every container, and a task is all that many programs make. */
+enum { EXT_CALL_FN, EXT_CALL_KWARGS, EXT_CALL_ARGS };
+
 #define EXT_LINE_ENTER(self) ext_guard_enter(&(self)->guard)
 #define EXT_LINE_LEAVE(self) ext_guard_leave(&(self)->guard)
 

@@ -662,6 +662,11 @@ class SyncedValue(SyncedBase):
     @value.setter
     def value(self, value: Any) -> None: ...
 
+@disjoint_base
+class Submitter:
+    _line: TaskLine
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any: ...
+
 @final
 class TaskLine:
     closed: bool

@@ -19,9 +19,8 @@ An executor class is `class XExecutor(Verbs, stdlib's class)`. `Verbs` is all th
 ``_figures()``
     a list of `WorkerFigures`, one per worker that lives or lived.
 
-The engine also makes running tasks cancellable: it stores in `future._end` a callable ``end(future) -> bool``, which
-asks for the end of the task and says whether it will come. `future.cancel(running=True)` sets the future cancelled at
-once and calls it; what the engine sets later is dropped.
+The engine also makes running tasks cancellable: `future.cancel(running=True)` sets the future cancelled at once and
+calls ``future._engine.end(future, None)``, which ends the task; what the engine sets later is dropped.
 """
 
 from __future__ import annotations

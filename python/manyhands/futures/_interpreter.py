@@ -163,7 +163,7 @@ class InterpreterWorker(Worker):
         handles = [_twin(box._handle()) for box in self.boxes]
         self._exec(_START.format(path=sys.path, handles=handles, main=_main_path()))
         if self.engine.initializer is not None:
-            self.run((self.engine.initializer, self.engine.initargs, {}))
+            self.run(self.engine.initializer, self.engine.initargs, None)
 
     def _exec(self, script: str) -> None:
         failed = _interpreters.exec(self.interpreter, script)
@@ -171,9 +171,8 @@ class InterpreterWorker(Worker):
             text = getattr(failed, "formatted", None) or getattr(failed, "msg", "")
             raise BrokenInterpreterPool(f"the interpreter ended the code of its worker: {text}")
 
-    def run(self, call: Any) -> Any:
+    def run(self, fn: Any, args: Any, kwargs: Any) -> Any:
         """Run a task in the interpreter."""
-        fn, args, kwargs = call
         begun = time.monotonic()
         named = _crew.named(self.engine.names_of, fn)
         tasks, results, _ = self.boxes

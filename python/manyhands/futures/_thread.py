@@ -64,10 +64,9 @@ class Worker(core.TaskWorker):  # type: ignore[misc]
         if self.engine.initializer is not None:
             self.engine.initializer(*self.engine.initargs)
 
-    def run(self, call: Any) -> Any:
+    def run(self, fn: Any, args: Any, kwargs: Any) -> Any:
         """Run a task; outside of the shield."""
-        fn, args, kwargs = call
-        return fn(*args, **kwargs)
+        return fn(*args, **(kwargs or {}))
 
     def interrupt(self) -> None:
         """End what `run` is doing."""
@@ -383,7 +382,7 @@ def check_more(**given: Any) -> None:
             raise coded(ValueError(f"{name} must be more than 0, not {value!r}"), "MH-ARGUMENT")
 
 
-class ThreadPoolExecutor(OverEngine, _std.ThreadPoolExecutor):  # type: ignore[misc]
+class ThreadPoolExecutor(core.Submitter, OverEngine, _std.ThreadPoolExecutor):  # type: ignore[misc]
     """Runs calls on a pool of threads: `submit`, `map`, `shutdown`, and what `manyhands.Executor` can beyond that.
 
     Takes what `concurrent.futures.ThreadPoolExecutor` takes. `min_workers` threads stay, others leave after
@@ -428,9 +427,13 @@ class ThreadPoolExecutor(OverEngine, _std.ThreadPoolExecutor):  # type: ignore[m
             )
         )
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Have `fn(*args, **kwargs)` run by a thread; the `Future` of its result."""
-        return self._engine.line.submit(fn, args, kwargs)
+    if TYPE_CHECKING:
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
+
+    def _attach(self, engine: Engine) -> None:
+        super()._attach(engine)
+        self._line = self._engine.line  # `submit`, which is in C, puts tasks there
 
     # What programs that reach inside look for.
 

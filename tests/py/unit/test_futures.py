@@ -1,6 +1,7 @@
 """Executors on our queues: results, errors, death of workers, shutdown."""
 
 import concurrent.futures
+import inspect
 import os
 import signal
 import subprocess
@@ -74,6 +75,42 @@ def test_no_standard_library_queue_is_in_use(monkeypatch):
         assert type(threads._work_queue).__module__.startswith("manyhands")
         assert threads.submit(helpers.square, 3).result(30) == 9
         assert processes.submit(helpers.square, 3).result(30) == 9
+
+
+def test_submit_is_what_the_standard_librarys_is():
+    """In C, and yet: its signature, names of the user's own, a subclass that overrides it, no call before __init__."""
+
+    def echo(*args, **kwargs):
+        return args, kwargs
+
+    class Counting(futures.ThreadPoolExecutor):
+        count = 0
+
+        def submit(self, fn, /, *args, **kwargs):
+            self.count += 1
+            return super().submit(fn, *args, **kwargs)
+
+    class Early(futures.ThreadPoolExecutor):
+        def __init__(self):
+            self.submit(echo)
+
+    ours = inspect.signature(futures.ThreadPoolExecutor.submit)
+    theirs = inspect.signature(concurrent.futures.ThreadPoolExecutor.submit)
+    assert [(p.name, p.kind) for p in ours.parameters.values()] == [
+        (p.name, p.kind) for p in theirs.parameters.values()
+    ]
+    with Counting(1) as executor:
+        assert executor.submit(echo, 1, self=2, fn=3, args=4).result(60) == (
+            (1,),
+            {"self": 2, "fn": 3, "args": 4},
+        )
+        assert executor.submit(echo).result(60) == ((), {})
+        assert executor.submit(str.upper, "a").result(60) == "A"
+        assert executor.count == 3
+        with pytest.raises(TypeError, match="fn"):
+            super(Counting, executor).submit()
+    with pytest.raises(RuntimeError, match="__init__"):
+        Early()
 
 
 @pytest.mark.parametrize("kill, word", [(helpers.kill_at, "SIGKILL"), (helpers.exit_at, "exit code 7")])

@@ -347,7 +347,7 @@ def task_line() -> None:
         assert line.serve(worker, None) == 1 and line.serve(worker, None, idle=0.0) == 2
         line.submit(int, ("7",), {})
         worker.tasks = 0
-        assert line.serve(worker, lambda call: call[0], tasks=1) == 0
+        assert line.serve(worker, lambda fn, args, kwargs: MARK, tasks=1) == 0
     assert done[0].result() == 7 and helped.result() == {"a": MARK} and done[1].exception() and line.empty()
     worker.tasks, worker.abandoned = 0, False
     assert worker.wait_ns >= 0 and worker.work_ns >= 0 and not line.qsize() and not line.free_workers()
@@ -358,6 +358,22 @@ def task_line() -> None:
     failing(line.serve, worker, None, MARK)
     failing(line.help, worker, MARK)
     failing(core.TaskLine, MARK, MARK, MARK, 1)
+
+
+@row("Submitter: submit _line")
+def submitter() -> None:
+    executor, worker = core.Submitter(), core.TaskWorker()
+    failing(executor.submit, int, "7")
+    line = executor._line = Lined().line
+    executor._line = line
+    done = [executor.submit(int, "7"), executor.submit(dict, [("b", MARK)], a=MARK)]
+    line.put(None)
+    with core.shield():
+        assert line.serve(worker, None) == 1
+    assert done[0].result() == 7 and done[1].result() == {"a": MARK, "b": MARK}
+    failing(executor.submit)
+    failing(setattr, executor, "_line", MARK)
+    failing(delattr, executor, "_line")
 
 
 @row("Started: __new__ control")
