@@ -149,7 +149,6 @@ class InterpreterWorker(Worker):
 
     engine: InterpreterEngine
     interpreter: Any = None
-    direct = False
 
     def open(self) -> None:
         """Make the interpreter and run the initializer in it."""

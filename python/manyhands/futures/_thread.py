@@ -42,7 +42,8 @@ _numbers = itertools.count()
 class Worker(core.TaskWorker):  # type: ignore[misc]
     """One thread and what it does."""
 
-    direct = True  # a task is its call, made in the loop itself
+    # run(fn, args, kwargs or None), outside of the shield; None: the loop makes the call itself
+    run: Any = None
 
     def __init__(self, engine: ThreadEngine, name: str) -> None:
         self.engine, self.name = engine, name
@@ -63,10 +64,6 @@ class Worker(core.TaskWorker):  # type: ignore[misc]
         """Before the first task; what it raises breaks the executor."""
         if self.engine.initializer is not None:
             self.engine.initializer(*self.engine.initargs)
-
-    def run(self, fn: Any, args: Any, kwargs: Any) -> Any:
-        """Run a task; outside of the shield."""
-        return fn(*args, **(kwargs or {}))
 
     def interrupt(self) -> None:
         """End what `run` is doing."""
@@ -106,9 +103,8 @@ class Worker(core.TaskWorker):  # type: ignore[misc]
         """Run tasks until this worker is to leave. The loop itself is in C; see ext/task_loop.c."""
         engine = self.engine
         end = None if engine.max_age is None else engine.max_age + self.asked
-        run = None if self.direct else self.run
         while True:
-            why = engine.line.serve(self, run, engine.most, left_of(end), engine.idle_timeout)
+            why = engine.line.serve(self, self.run, engine.most, left_of(end), engine.idle_timeout)
             if why == SPENT or (why == ASKED and engine.nothing_comes()):
                 self.sent_home = why == ASKED
                 return
@@ -280,7 +276,7 @@ class ThreadEngine(Engine):
         options = future._options
         if options is not None and options.timeout is not None:
             return
-        self.line.help(worker, future, None if worker.direct else worker.run)
+        self.line.help(worker, future, worker.run)
         if worker.abandoned:  # the end was meant for the task that waits
             raise ThreadExit
 
