@@ -108,12 +108,12 @@ int mh__lock_try(mh_lock *lock, uint64_t me)
 int mh__lock_drop(mh_lock *lock, uint64_t free)
 {
     int shared = !mh__lock_is_private(lock); /* once it is free, the next owner may free its memory */
-    uint64_t word = mh_load_rlx(&lock->word);
-    do {
+    uint64_t word = self_of(lock); /* what stands there most often: a load waits for the CAS before it */
+    while (!mh_cas_rel(&lock->word, &word, free)) { /* pairs with every acquiring CAS above */
         if ((word & MH__LOCK_OWNER) == 0) {
             return -EPERM;
         }
-    } while (!mh_cas_rel(&lock->word, &word, free)); /* pairs with every acquiring CAS above */
+    }
     if (word & MH__LOCK_WAITERS) {
         mh_os_futex_wake(futex_of(lock), 1, shared);
     }
