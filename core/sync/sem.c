@@ -8,7 +8,9 @@
  *   acquire  VALUE n -> n-1, WAITERS -1 if announced   acquire, pairs with post
  *   announce VALUE 0, WAITERS w -> w+1                 before the first sleep
  *   leave    WAITERS -1                                the wait ended otherwise
- *   post     VALUE n -> n+k                            release; wakes k if WAITERS was above 0
+ *   post     VALUE n -> n+k                            release; wakes k if WAITERS was above 0. One permit
+ *                                                      where there is no bound: an addition, and a
+ *                                                      subtraction where it was one too many
  *
  * No wake is lost: an announcement comes before a post, which then wakes, or after it, and sees VALUE above
  * 0; between announcing and sleeping the futex compares VALUE once more. The permits are in the word, not in
@@ -64,12 +66,12 @@ static int take_or_announce(mh_sem *sem, uint64_t *announced)
     }
 }
 
-/* A semaphore has no room to learn for how long this pays: its waiters remember. Not past those who sleep. */
+/* Not past those who sleep. */
 static int spin(mh_sem *sem)
 {
     struct mh__spin spin;
     int taken = 0;
-    if (!mh__spin_begin(&spin, &mh__tls()->sem_spin)) {
+    if (!mh__spin_begin_at_sem(&spin)) {
         return 0;
     }
     do {
@@ -114,16 +116,38 @@ int mh_sem_try_acquire(mh_sem *sem)
     return -EBUSY;
 }
 
+/* 1: `count` more permits, and *word is what it was. */
+static int add(mh_sem *sem, uint32_t count, uint64_t *word)
+{
+    uint32_t max = sem->max != 0 ? sem->max : MH_SEM_MAX;
+    *word = mh_load_rlx(&sem->word);
+    do {
+        if (VALUE(*word) > max || count > max - VALUE(*word)) {
+            return 0;
+        }
+    } while (!mh_cas_rel(&sem->word, word, *word + count)); /* pairs with every acquire */
+    return 1;
+}
+
+/* The same for one permit and no bound but the largest: without the load, which waits for the CAS of the acquire. One too
+ * many is taken back; who takes a permit meanwhile takes one of the MH_SEM_MAX that are there. */
+static int add_one(mh_sem *sem, uint64_t *word)
+{
+    *word = mh_add_acq_rel(&sem->word, 1); /* pairs with every acquire */
+    if (VALUE(*word) < MH_SEM_MAX) {
+        return 1;
+    }
+    mh_sub_rlx(&sem->word, 1);
+    return 0;
+}
+
 int mh_sem_try_post(mh_sem *sem, uint32_t count)
 {
     int shared = !(sem->flags & MH_PRIVATE);
-    uint32_t max = sem->max != 0 ? sem->max : MH_SEM_MAX;
-    uint64_t word = mh_load_rlx(&sem->word);
-    do {
-        if (VALUE(word) > max || count > max - VALUE(word)) {
-            return -EOVERFLOW;
-        }
-    } while (!mh_cas_rel(&sem->word, &word, word + count)); /* pairs with every acquire */
+    uint64_t word;
+    if (!(count == 1 && sem->max == 0 ? add_one(sem, &word) : add(sem, count, &word))) {
+        return -EOVERFLOW;
+    }
     if (count > 0 && word >= ONE_WAITER) {
         mh_os_futex_wake(futex_of(sem), (int) count, shared);
     }

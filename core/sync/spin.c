@@ -4,6 +4,7 @@
 #include "core/os/tls.h"
 
 const struct mh__spin_rule mh__spin_lock = {MH__SPIN_MOST, MH__SPIN_RETRY, 0};
+const struct mh__spin_rule mh__spin_sem = {MH__SPIN_MOST_LONG, MH__SPIN_RETRY, 1};
 const struct mh__spin_rule mh__spin_line = {MH__SPIN_MOST_LONG, MH__SPIN_MOST_LONG, 0};
 const struct mh__spin_rule mh__spin_gate = {MH__SPIN_MOST_LONG, MH__SPIN_RETRY_LONG, 1};
 
@@ -38,6 +39,10 @@ static int begin_by(struct mh__spin *spin, _Atomic(uint32_t) *place, const struc
     spin->most = rule->most;
     spin->learned = mh_load_rlx(place);
     spin->time = mh__spin_time(spin->learned, rule);
+    if (spin->time <= MH__SPIN_LEAST) {
+        return mh__spin_end(
+            spin, 0); /* counted, so that one is tried again; a look at the clock would take longer */
+    }
     spin->step = step;
     spin->step_most = (int64_t) step * MH__SPIN_STEP_GROWTH;
     spin->now = mh_os_now();
@@ -48,6 +53,11 @@ static int begin_by(struct mh__spin *spin, _Atomic(uint32_t) *place, const struc
 int mh__spin_begin(struct mh__spin *spin, _Atomic(uint32_t) *place)
 {
     return begin_by(spin, place, &mh__spin_lock, MH__SPIN_STEP_NS);
+}
+
+int mh__spin_begin_at_sem(struct mh__spin *spin)
+{
+    return begin_by(spin, &mh__tls()->sem_spin, &mh__spin_sem, MH__SPIN_STEP_NS);
 }
 
 int mh__spin_begin_at_gate(struct mh__spin *spin, _Atomic(uint32_t) *place, uint32_t step)

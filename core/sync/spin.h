@@ -42,13 +42,16 @@ struct mh__spin_rule {
     uint32_t most, retry;
     int rarely;
 };
-extern const struct mh__spin_rule mh__spin_lock, mh__spin_line, mh__spin_gate;
+extern const struct mh__spin_rule mh__spin_lock, mh__spin_sem, mh__spin_line, mh__spin_gate;
 
 /* How long a spin may take at a place that has learned this, in units. */
 uint32_t mh__spin_time(uint32_t learned, const struct mh__spin_rule *rule);
 
 /* 0 where there is but one core to give: whoever is waited for would not run meanwhile. */
 int mh__spin_begin(struct mh__spin *spin, _Atomic(uint32_t) *place);
+
+/* The same at a semaphore, which has no room to learn: its waiters remember. Once it pays, for longer than a wake takes. */
+int mh__spin_begin_at_sem(struct mh__spin *spin);
 
 /* The same at a gate of a channel. Who waits for an answer waits for a wake and for what the other does with what it got: so
  * more than a wake takes is learned, and much more tried, rarely; after one success both are awake. `step`: until the

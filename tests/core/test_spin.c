@@ -89,6 +89,34 @@ TEST(a_long_try_that_found_nothing_leaves_what_was_learned)
     CHECK_EQ(place & 0xffff, MH__SPIN_MOST_LONG);
 }
 
+/* Where it never paid, a look at the clock would take longer than the spin. */
+TEST(a_place_where_it_does_not_pay_only_counts)
+{
+    _Atomic(uint32_t) place = 1;
+    struct mh__spin spin;
+    if (mh_os_cores() < 2) {
+        SKIP("one core: nobody spins");
+    }
+    for (uint32_t failures = 0; failures < EVERY - 1; failures++) {
+        CHECK_EQ(place, failures << 16 | 1);
+        CHECK_EQ(mh__spin_begin(&spin, &place), 0);
+    }
+    CHECK_EQ(mh__spin_begin(&spin, &place), 1); /* and then tries again */
+}
+
+TEST(a_semaphore_that_pays_is_spun_at_for_longer_than_a_wake_takes)
+{
+    struct mh__spin spin;
+    _Atomic(uint32_t) *place = &mh__tls()->sem_spin;
+    for (int i = 0; i < 20; i++) {
+        if (!mh__spin_begin_at_sem(&spin)) {
+            SKIP("one core: nobody spins");
+        }
+        CHECK_EQ(mh__spin_end(&spin, 1), 1);
+    }
+    CHECK_EQ(*place, MH__SPIN_MOST_LONG);
+}
+
 /* ---- a gate's first look */
 
 struct looks { /* what the looks at a ring find, one after the other */
