@@ -2,6 +2,7 @@
 #include "core/os/os.h"
 #include "core/os/sys.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -43,7 +44,7 @@ static int affinity_cores(void)
 {
     unsigned long mask[128]; /* 8192 processors */
     int saved = errno, cores = 0;
-    long bytes = mh__result(syscall(SYS_sched_getaffinity, 0, sizeof mask, mask), saved);
+    long bytes = mh__result(syscall(SYS_sched_getaffinity, getpid(), sizeof mask, mask), saved);
     for (long i = 0; i < bytes / (long) sizeof mask[0]; i++) {
         for (unsigned long bits = mask[i]; bits != 0; bits &= bits - 1) {
             cores++;
@@ -67,6 +68,13 @@ static int quota_cores(void)
         return INT_MAX;
     }
     return quota / period < 1 ? 1 : (int) (quota / period);
+}
+
+int mh_os_core(void)
+{
+    int saved = errno, core = sched_getcpu();
+    errno = saved;
+    return core;
 }
 
 int mh_os_cores(void)

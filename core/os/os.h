@@ -43,7 +43,11 @@ void mh_os_futex_wake(_Atomic(uint32_t) *word, int count, int shared);
 int64_t mh_os_now(void);
 int64_t mh_os_thread_cpu(void);
 void mh_os_pause(void); /* the processor's spin hint */
-int mh_os_cores(void);  /* that this process may run on (affinity, cgroup quota), at least 1; cached */
+/* How many cores this process may run on, at least 1: the affinity of its first thread (others may be pinned to one),
+ * the cgroup's quota. Cached. */
+int mh_os_cores(void);
+int mh_os_core(
+    void); /* the one that the caller runs on, a hint: it may be on another by now; -1: not known */
 
 /* ids.c: cached per thread and process, right again in a forked child.
  *   key   who a thread is in words of its own process; never 0, at most MH_OS_KEY_MAX. Stays the same across

@@ -38,10 +38,12 @@ struct mh__tls {
     struct mh__inside *inside; /* where it is counted, while it is inside of sections; core/sync/section.h */
     uint32_t section_depth;
     uint32_t seat; /* its number there, from 1 on; 0: not asked for yet, MH__NO_SEAT: all were taken */
-    _Atomic(uint32_t) sem_spin, line_spin; /* learned there: core/sync/spin.h; atomic for their type alone */
-    struct mh_cleanup *cleanups;           /* core/proc/thread_extras.c */
-    _Atomic(uint32_t) *ended; /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */
-    uint32_t reads;           /* of `read`, how many are in use */
+    /* learned there: core/sync/spin.h; atomic for their type alone */
+    _Atomic(uint32_t) sem_spin, line_spin, barrier_spin;
+    int meets_on_one_core;       /* the last meeting at a barrier: all arrived on the same core */
+    struct mh_cleanup *cleanups; /* core/proc/thread_extras.c */
+    _Atomic(uint32_t) *ended;    /* who sleeps on it is woken when the thread is gone; core/proc/thread.c */
+    uint32_t reads;              /* of `read`, how many are in use */
     uint32_t reads_noted; /* shares for which there was no room in `read`, and which stand in their locks */
     struct mh__read read[MH__READS];
 };

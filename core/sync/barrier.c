@@ -9,8 +9,11 @@
  *   WAITING 1  has arrived (also the last one, while it runs the action)
  *   PASSED  2  all were here
  *   BROKEN  3  the meeting was broken off
- * Transitions: FREE -> WAITING (arrive), WAITING -> PASSED or BROKEN (end), both under the guard; PASSED or
- * BROKEN -> FREE by the party itself without the guard, or by a sweep, under it, that found the party dead.
+ *   ASLEEP  4  (private) WAITING, and about to sleep: the end has to wake it
+ * Transitions: FREE -> WAITING (arrive), WAITING or ASLEEP -> PASSED or BROKEN (end), both under the guard;
+ * WAITING -> ASLEEP by the party itself without it, so either the end sees that it sleeps or the party that
+ * the meeting is over; PASSED or BROKEN -> FREE by the party itself without the guard, or by a sweep, under
+ * it, that found the party dead.
  *
  * phase: bit 0      BROKEN_BIT: the barrier is broken until reset
  *        bits 1-31  counts ends of meetings, so that sleepers see a change; may wrap, since who wakes
@@ -23,7 +26,9 @@
  * The futex wake may be lost with a process that dies before it: shared waits look again by themselves.
  */
 #include "core/os/os.h"
+#include "core/os/tls.h"
 #include "section.h"
+#include "spin.h"
 #include "wait.h"
 
 #include <manyhands/barrier.h>
@@ -32,15 +37,18 @@
 #include <limits.h>
 #include <string.h>
 
-enum { FREE, WAITING, PASSED, BROKEN };
+enum { FREE, WAITING, PASSED, BROKEN, ASLEEP };
 enum { PASS = 1, BREAK, RESET }; /* how a meeting ends */
 #define BROKEN_BIT 1u
 #define MEETING 2u
+#define LOOK_NS 50 /* between two looks at a word of one's own, which costs nobody else anything */
 
 typedef struct ticket {
     struct ticket *next;
     MH_ATOMIC(uint32_t) word;
     MH_ATOMIC(uint32_t) *mine; /* this word, or that of the place */
+    int core;                  /* on which the party arrived */
+    int apart;                 /* told at the end: they did not all arrive on the same */
 } ticket;
 
 _Static_assert(sizeof(mh_barrier_place) == 16, "part of the shared layout");
@@ -86,31 +94,52 @@ int mh_barrier_init(mh_barrier *barrier, uint32_t parties, unsigned flags)
 
 /* ---- under the guard */
 
-static void end_each(mh_barrier *barrier, uint32_t outcome)
+static int are_apart(const ticket *first)
+{
+    const ticket *t = first;
+    while (t && t->core == first->core) {
+        t = t->next;
+    }
+    return t != NULL;
+}
+
+/* 1 where somebody sleeps who has to be woken. */
+static int end_tickets(mh_barrier *barrier, uint32_t outcome)
 {
     ticket *t = barrier->first;
+    int asleep = 0, apart = are_apart(t);
     barrier->first = NULL;
     while (t) {
-        ticket *next = t->next;          /* read first: once it knows its outcome, its stack may be gone */
-        mh_store_rel(&t->word, outcome); /* pairs with the loads in wait_for_end */
+        ticket *next = t->next; /* read first: once it knows its outcome, its stack may be gone */
+        t->apart = apart;
+        asleep |= mh_xchg_rel(&t->word, outcome) == ASLEEP; /* pairs with the loads in wait_for_end */
         t = next;
     }
+    return asleep;
+}
+
+static void end_places(mh_barrier *barrier, uint32_t outcome)
+{
     for (uint32_t i = 0, n = used(barrier); i < n; i++) {
         if (mh_load_rlx(&place(barrier, i)->word) == WAITING) {
-            mh_store_rel(&place(barrier, i)->word, outcome);
+            mh_store_rel(&place(barrier, i)->word, outcome); /* pairs with the loads in wait_for_end */
         }
     }
 }
 
-/* The end of a meeting. The first store decides it, the rest may be done by whoever repairs. */
-static void end(mh_barrier *barrier, uint32_t how)
+/* The end of a meeting. The first store decides it, the rest may be done by whoever repairs. 0 where no party sleeps, which
+ * only a private barrier knows. */
+static int end(mh_barrier *barrier, uint32_t how)
 {
+    uint32_t outcome = how == PASS ? PASSED : BROKEN;
     mh_store_rlx(&barrier->ending, how); /* stays before the release stores below */
-    end_each(barrier, how == PASS ? PASSED : BROKEN);
+    int asleep = end_tickets(barrier, outcome) || !is_private(barrier);
+    end_places(barrier, outcome);
     mh_store_rel(&barrier->arrived, 0);
     uint32_t next = (mh_load_rlx(&barrier->phase) & ~BROKEN_BIT) + MEETING;
     mh_store_rel(&barrier->phase, next | (how == BREAK ? BROKEN_BIT : 0)); /* pairs with the loads of phase */
     mh_store_rel(&barrier->ending, 0);
+    return asleep;
 }
 
 static void repair(mh_barrier *barrier)
@@ -152,10 +181,15 @@ static void leave(mh_barrier *barrier)
     mh__section_leave(&barrier->guard);
 }
 
+static void wake(mh_barrier *barrier)
+{
+    mh_wake(&barrier->phase, INT_MAX, barrier->flags);
+}
+
 static void leave_and_wake(mh_barrier *barrier)
 {
     leave(barrier);
-    mh_wake(&barrier->phase, INT_MAX, barrier->flags);
+    wake(barrier);
 }
 
 static int is_dead(mh_barrier *barrier, uint32_t i)
@@ -222,6 +256,7 @@ static int join(mh_barrier *barrier, ticket *me)
     }
     if (is_private(barrier)) {
         me->mine = &me->word;
+        me->core = mh_os_core();
         mh_store_rlx(me->mine, WAITING);
         me->next = barrier->first;
         barrier->first = me;
@@ -264,7 +299,10 @@ static void give_back(mh_barrier *barrier, ticket *me)
 
 static int outcome_of(mh_barrier *barrier, ticket *me)
 {
-    int passed = mh_load_acq(me->mine) == PASSED;
+    int passed = mh_load_acq(me->mine) == PASSED; /* pairs with end_tickets and end_places */
+    if (is_private(barrier)) {
+        mh__tls()->meets_on_one_core = !me->apart;
+    }
     give_back(barrier, me);
     return passed ? 0 : MH_E_BROKEN;
 }
@@ -290,11 +328,52 @@ static void walk_out(mh_barrier *barrier)
     leave_and_wake(barrier);
 }
 
+static int is_waiting(const ticket *me)
+{
+    uint32_t word = mh_load_acq(me->mine); /* pairs with end_tickets and end_places */
+    return word == WAITING || word == ASLEEP;
+}
+
+/* The others may be about to arrive: where each party has a core to run on, and they did not all come on the same one the
+ * last time. There nobody arrives while the caller looks. */
+static int worth_a_spin(const mh_barrier *barrier)
+{
+    return is_private(barrier) && barrier->parties <= (uint32_t) mh_os_cores() &&
+           !mh__tls()->meets_on_one_core;
+}
+
+/* 1 where the meeting ended meanwhile. */
+static int spin(const mh_barrier *barrier, const ticket *me)
+{
+    struct mh__spin spin;
+    int ended = 0;
+    if (!worth_a_spin(barrier) || !mh__spin_begin_at_gate(&spin, &mh__tls()->barrier_spin, LOOK_NS)) {
+        return 0;
+    }
+    do {
+        ended = !is_waiting(me);
+    } while (!ended && mh__spin_on(&spin));
+    return mh__spin_end(&spin, ended);
+}
+
+/* The word that is slept on was read before; a shared party is always woken. */
+static void fall_asleep(const mh_barrier *barrier, ticket *me)
+{
+    uint32_t waiting = WAITING;
+    if (is_private(barrier)) {
+        (void) mh_cas_rlx(me->mine, &waiting, ASLEEP); /* where it fails, the phase is another, or will be */
+    }
+}
+
 static int wait_for_end(mh_barrier *barrier, ticket *me, mh_deadline deadline, mh_cancel *cancel)
 {
+    if (deadline > MH_AT_ONCE && spin(barrier, me)) {
+        return outcome_of(barrier, me);
+    }
     for (;;) {
         uint32_t seen = mh_load_acq(&barrier->phase); /* before our word, which is written before it */
-        if (mh_load_acq(me->mine) != WAITING) {
+        fall_asleep(barrier, me);
+        if (!is_waiting(me)) {
             return outcome_of(barrier, me);
         }
         int rc = mh__wait(&barrier->phase, seen, deadline, cancel, barrier->flags);
@@ -305,7 +384,7 @@ static int wait_for_end(mh_barrier *barrier, ticket *me, mh_deadline deadline, m
             continue;
         }
         enter(barrier);
-        int left = mh_load_acq(me->mine) == WAITING;
+        int left = is_waiting(me);
         if (left) {
             end(barrier, BREAK);
         }
@@ -318,11 +397,11 @@ static int wait_for_end(mh_barrier *barrier, ticket *me, mh_deadline deadline, m
 /* All are here, and the guard is held: run the action without it, then let all go. */
 static int complete(mh_barrier *barrier, ticket *me, int (*action)(void *), void *arg)
 {
-    int rc = 0;
+    int rc = 0, asleep = 1; /* perhaps: also those who have come during the action, and have no ticket */
     if (somebody_died(barrier)) {
         end(barrier, BREAK);
     } else if (!action) {
-        end(barrier, PASS);
+        asleep = end(barrier, PASS);
     } else {
         leave(barrier);
         rc = action(arg);
@@ -333,7 +412,10 @@ static int complete(mh_barrier *barrier, ticket *me, int (*action)(void *), void
             mh_store_rel(me->mine, rc < 0 ? BROKEN : PASSED);
         }
     }
-    leave_and_wake(barrier);
+    leave(barrier);
+    if (asleep) {
+        wake(barrier);
+    }
     int outcome = outcome_of(barrier, me);
     return rc < 0 ? rc : outcome;
 }
@@ -379,7 +461,7 @@ static int alone(mh_barrier *barrier, int (*action)(void *), void *arg)
 int mh_barrier_wait(mh_barrier *barrier, int (*action)(void *), void *arg, mh_deadline deadline,
                     mh_cancel *cancel, uint32_t *index)
 {
-    ticket me;
+    ticket me = {.core = -1};
     uint32_t mine = 0;
     int rc;
     if (barrier->parties == 0) {

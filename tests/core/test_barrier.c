@@ -4,9 +4,13 @@
 #include <manyhands/barrier.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "core/os/os.h"
+#include "core/os/tls.h"
 
 #define PARTIES 4
 #define ROUNDS 200
@@ -96,6 +100,82 @@ TEST(meetings_shared_threads)
 TEST(meetings_shared_processes)
 {
     run_meetings(0, 1, 0);
+}
+
+/* ---- where the parties run */
+
+struct place { /* of a meeting of two */
+    mh_barrier *barrier;
+    int core;
+    uint32_t spins;
+    int on_one_core;
+};
+
+static void meet_there(void *arg)
+{
+    struct place *place = arg;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned) place->core, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        CHECK_EQ(mh_barrier_wait(place->barrier, NULL, NULL, MH_FOREVER, NULL, NULL), 0);
+        if (i == 0) {
+            place->spins = mh__tls()->barrier_spin;
+        }
+    }
+    place->spins = mh__tls()->barrier_spin - place->spins;
+    place->on_one_core = mh__tls()->meets_on_one_core;
+}
+
+/* Two that meet ROUNDS times, each on its core. */
+static void meet_on(int first, int second, struct place place[2])
+{
+    mh_barrier barrier;
+    pthread_t thread[2];
+    CHECK_EQ(mh_barrier_init(&barrier, 2, MH_PRIVATE), 0);
+    for (int i = 0; i < 2; i++) {
+        place[i] = (struct place){.barrier = &barrier, .core = i == 0 ? first : second};
+        thread[i] = t_thread(meet_there, &place[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        t_join(thread[i], 10 * t_scale());
+    }
+}
+
+static int nth_core(int n)
+{
+    cpu_set_t allowed;
+    CHECK_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    for (int core = 0; core < CPU_SETSIZE; core++) {
+        if (CPU_ISSET((unsigned) core, &allowed) && n-- == 0) {
+            return core;
+        }
+    }
+    return -1;
+}
+
+/* Who waits on the core that the other one needs would wait in vain: it sleeps at once. */
+TEST(parties_on_one_core_do_not_spin)
+{
+    struct place place[2];
+    meet_on(nth_core(0), nth_core(0), place);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(place[i].on_one_core, 1);
+        CHECK_EQ(place[i].spins, 0); /* nothing was learned since the first meeting */
+    }
+}
+
+TEST(parties_on_two_cores_do)
+{
+    struct place place[2];
+    if (mh_os_cores() < 2 || nth_core(1) < 0) {
+        SKIP("one core: nobody spins");
+    }
+    meet_on(nth_core(0), nth_core(1), place);
+    CHECK_EQ(place[0].on_one_core, 0);
+    CHECK_EQ(place[1].on_one_core, 0);
+    CHECK(place[0].spins != 0 || place[1].spins != 0);
 }
 
 /* ---- small ones */

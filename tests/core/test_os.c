@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -428,4 +429,37 @@ TEST(codes_have_names_and_texts)
     CHECK_STR_EQ(mh_strerror(-ENOENT), strerror(ENOENT));
     CHECK_STR_EQ(mh_strerror(12345), "not a code of manyhands");
     CHECK_STR_EQ(mh_strerror(INT_MIN), "not a code of manyhands");
+}
+
+/* ---- cores */
+
+static void tell_cores(void *told)
+{
+    *(_Atomic(int) *) told = mh_os_cores();
+}
+
+static void tell_cores_pinned(void *told)
+{
+    cpu_set_t one;
+    int core = sched_getcpu();
+    CPU_ZERO(&one);
+    CPU_SET((unsigned) core, &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    CHECK_EQ(mh_os_core(), core);
+    tell_cores(told);
+}
+
+static void tell_cores_from_a_pinned_thread(void *told)
+{
+    t_join(t_thread(tell_cores_pinned, told), 10);
+}
+
+/* The number is kept: a thread that has taken a core for itself may be the first to ask. */
+TEST(cores_are_the_process_s_and_not_the_asking_thread_s)
+{
+    _Atomic(int) *told = t_shared(2 * sizeof *told);
+    CHECK_EQ(t_wait(t_fork(tell_cores, &told[0]), 10), 0);
+    CHECK_EQ(t_wait(t_fork(tell_cores_from_a_pinned_thread, &told[1]), 10), 0);
+    CHECK(told[0] >= 1);
+    CHECK_EQ(told[1], told[0]);
 }

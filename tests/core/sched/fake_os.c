@@ -88,6 +88,11 @@ int mh_os_cores(void)
     return 1; /* nobody spins */
 }
 
+int mh_os_core(void)
+{
+    return 0;
+}
+
 int mh_os_pid(void)
 {
     return 100 + (scenario->flags & SCHED_PROCESSES ? machine_index() : 0);
