@@ -63,6 +63,7 @@ double rwlock_write_posix(int count)
 struct game {
     int (*play)(struct game *game, int side, int count);
     int count, turn;
+    double ns[2];
     mh_lock lock;
     mh_cond cond;
     mh_barrier barrier;
@@ -71,35 +72,44 @@ struct game {
     pthread_barrier_t posix_barrier;
 };
 
-static void *other_side(void *argument)
+struct player {
+    struct game *game;
+    int side;
+};
+
+static void *player_run(void *argument)
 {
-    struct game *game = argument;
-    take_core(1);
-    must(game->play(game, 1, game->count) == 0, "a player failed");
+    struct player *player = argument;
+    struct game *game = player->game;
+    take_core(player->side);
+    must(game->play(game, player->side, 1) == 0, "a player failed"); /* the other is there now */
+    mh_deadline begin = mh_now();
+    must(game->play(game, player->side, game->count - 1) == 0, "a player failed");
+    game->ns[player->side] = per_operation(begin, game->count - 1);
     return NULL;
 }
 
 static double run_game(int (*play)(struct game *, int, int), int count)
 {
     struct game game = {.play = play, .count = count};
-    pthread_t other;
+    struct player players[2] = {{&game, 0}, {&game, 1}};
+    pthread_t threads[2];
     mh_lock_init(&game.lock, MH_PRIVATE);
     mh_cond_init(&game.cond, 0, MH_PRIVATE);
     must(mh_barrier_init(&game.barrier, 2, MH_PRIVATE) == 0, "barrier");
     pthread_mutex_init(&game.mutex, NULL);
     pthread_cond_init(&game.posix_cond, NULL);
     pthread_barrier_init(&game.posix_barrier, NULL, 2);
-    must(pthread_create(&other, NULL, other_side, &game) == 0, "thread");
-    take_core(0);
-    must(game.play(&game, 0, 1) == 0, "a player failed"); /* the other is there now */
-    mh_deadline begin = mh_now();
-    must(game.play(&game, 0, count - 1) == 0, "a player failed");
-    double ns = per_operation(begin, count - 1);
-    pthread_join(other, NULL);
+    for (int i = 0; i < 2; i++) {
+        must(pthread_create(&threads[i], NULL, player_run, &players[i]) == 0, "thread");
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
     pthread_barrier_destroy(&game.posix_barrier);
     pthread_cond_destroy(&game.posix_cond);
     pthread_mutex_destroy(&game.mutex);
-    return ns;
+    return (game.ns[0] + game.ns[1]) / 2;
 }
 
 static int take_turns(struct game *game, int side, int count)
