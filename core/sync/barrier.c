@@ -9,7 +9,7 @@
  *   WAITING 1  has arrived (also the last one, while it runs the action)
  *   PASSED  2  all were here
  *   BROKEN  3  the meeting was broken off
- *   ASLEEP  4  (private) WAITING, and about to sleep: the end has to wake it
+ *   ASLEEP  5  (private) WAITING, and about to sleep: the end has to wake it
  * Transitions: FREE -> WAITING (arrive), WAITING or ASLEEP -> PASSED or BROKEN (end), both under the guard;
  * WAITING -> ASLEEP by the party itself without it, so either the end sees that it sleeps or the party that
  * the meeting is over; PASSED or BROKEN -> FREE by the party itself without the guard, or by a sweep, under
@@ -37,7 +37,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { FREE, WAITING, PASSED, BROKEN, ASLEEP };
+enum { FREE, WAITING, PASSED, BROKEN, ASLEEP = WAITING | 4 };
 enum { PASS = 1, BREAK, RESET }; /* how a meeting ends */
 #define BROKEN_BIT 1u
 #define MEETING 2u
@@ -330,8 +330,7 @@ static void walk_out(mh_barrier *barrier)
 
 static int is_waiting(const ticket *me)
 {
-    uint32_t word = mh_load_acq(me->mine); /* pairs with end_tickets and end_places */
-    return word == WAITING || word == ASLEEP;
+    return (mh_load_acq(me->mine) & 3) == WAITING; /* pairs with end_tickets and end_places */
 }
 
 /* The others may be about to arrive: where each party has a core to run on, and they did not all come on the same one the

@@ -108,12 +108,12 @@ int mh__lock_try(mh_lock *lock, uint64_t me)
 int mh__lock_drop(mh_lock *lock, uint64_t free)
 {
     int shared = !mh__lock_is_private(lock); /* once it is free, the next owner may free its memory */
-    uint64_t word = self_of(lock); /* what stands there most often: a load waits for the CAS before it */
-    while (!mh_cas_rel(&lock->word, &word, free)) { /* pairs with every acquiring CAS above */
+    uint64_t word = mh_load_rlx(&lock->word);
+    do {
         if ((word & MH__LOCK_OWNER) == 0) {
             return -EPERM;
         }
-    }
+    } while (!mh_cas_rel(&lock->word, &word, free)); /* pairs with every acquiring CAS above */
     if (word & MH__LOCK_WAITERS) {
         mh_os_futex_wake(futex_of(lock), 1, shared);
     }
@@ -158,9 +158,12 @@ int mh_lock_try_release(mh_lock *lock)
     return mh__lock_drop(lock, 0);
 }
 
+/* What stands in the word most often is tried first: a load of it would wait for the CAS that took the lock. */
 void mh_lock_release(mh_lock *lock)
 {
-    if (mh__lock_drop(lock, 0) < 0) {
+    uint64_t me = self_of(lock);
+    if (!mh_cas_rel(&lock->word, &me, 0) &&
+        mh__lock_drop(lock, 0) < 0) { /* pairs with every acquiring CAS above */
         mh_os_panic_owned("mh_lock_release", lock, "it is not locked", 0);
     }
 }
