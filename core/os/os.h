@@ -65,6 +65,14 @@ static inline uint32_t mh_os_key(void)
 {
     return (uint32_t) mh_os_tid();
 }
+static inline uint32_t mh_os_known_key(void)
+{
+    return mh_os_key();
+}
+static inline uint64_t mh_os_known_self(void)
+{
+    return mh_os_self();
+}
 static inline uint64_t mh_os_who(void)
 {
     return (mh_os_self() & ~(uint64_t) UINT32_MAX) | (uint32_t) mh_os_tid();
@@ -99,6 +107,15 @@ static inline uint32_t mh_os_key(void)
 {
     struct mh__tls *tls = mh__tls();
     return tls->key != 0 ? tls->key : mh__os_learn_key(tls);
+}
+/* The same where it was asked for before, else 0: no call, for functions that keep nothing across one. */
+static inline uint64_t mh_os_known_self(void)
+{
+    return mh_load_rlx(&mh__os_self);
+}
+static inline uint32_t mh_os_known_key(void)
+{
+    return mh__tls()->key;
 }
 static inline int mh_os_tid(void)
 {

@@ -158,13 +158,19 @@ int mh_lock_try_release(mh_lock *lock)
     return mh__lock_drop(lock, 0);
 }
 
+static void release_any(mh_lock *lock)
+{
+    if (mh__lock_drop(lock, 0) < 0) {
+        mh_os_panic_owned("mh_lock_release", lock, "it is not locked", 0);
+    }
+}
+
 /* What stands in the word most often is tried first: a load of it would wait for the CAS that took the lock. */
 void mh_lock_release(mh_lock *lock)
 {
-    uint64_t me = self_of(lock);
-    if (!mh_cas_rel(&lock->word, &me, 0) &&
-        mh__lock_drop(lock, 0) < 0) { /* pairs with every acquiring CAS above */
-        mh_os_panic_owned("mh_lock_release", lock, "it is not locked", 0);
+    uint64_t me = mh__lock_is_private(lock) ? mh_os_known_key() : mh_os_known_self();
+    if (me == 0 || !mh_cas_rel(&lock->word, &me, 0)) { /* pairs with every acquiring CAS above */
+        release_any(lock);
     }
 }
 

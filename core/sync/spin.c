@@ -39,9 +39,9 @@ static int begin_by(struct mh__spin *spin, _Atomic(uint32_t) *place, const struc
     spin->most = rule->most;
     spin->learned = mh_load_rlx(place);
     spin->time = mh__spin_time(spin->learned, rule);
-    if (spin->time <= MH__SPIN_LEAST) {
-        return mh__spin_end(
-            spin, 0); /* counted, so that one is tried again; a look at the clock would take longer */
+    if (spin->time <=
+        MH__SPIN_LEAST) { /* a look at the clock would take longer; counted, so that one is tried again */
+        return mh__spin_end(spin, 0);
     }
     spin->step = step;
     spin->step_most = (int64_t) step * MH__SPIN_STEP_GROWTH;
