@@ -11,6 +11,8 @@ double per_operation(mh_deadline begin, int count);
 void reap(pid_t child);
 /* For a row that is about two cores: this side's core. Else nothing. */
 void take_core(int side);
+/* Two threads that do `work` at the same time, 0 where it went well: what an operation took them, in ns, the mean. */
+double two_sides(int (*work)(void *subject, int side, int count), void *subject, int count);
 
 /* peers.c: nanoseconds per operation, ours and theirs */
 double rwlock_read_ours(int count);

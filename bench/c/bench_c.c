@@ -129,11 +129,43 @@ static double sem_posix(int count)
 
 /* ---- two threads: one lock between them, or a ball that goes to and fro ---- */
 
-struct pair {
-    int (*work)(struct pair *pair, int side, int count);
-    int count;
+struct side {
+    int (*work)(void *subject, int side, int count);
+    void *subject;
+    int number, count;
+    pthread_barrier_t *start;
+    double ns;
+};
+
+static void *side_run(void *argument)
+{
+    struct side *side = argument;
+    take_core(side->number);
+    pthread_barrier_wait(side->start);
+    mh_deadline begin = mh_now();
+    must(side->work(side->subject, side->number, side->count) == 0, "a worker failed");
+    side->ns = per_operation(begin, side->count);
+    return NULL;
+}
+
+double two_sides(int (*work)(void *, int, int), void *subject, int count)
+{
     pthread_barrier_t start;
-    double ns[2];
+    struct side sides[2];
+    pthread_t threads[2];
+    pthread_barrier_init(&start, NULL, 2);
+    for (int i = 0; i < 2; i++) {
+        sides[i] = (struct side){work, subject, i, count, &start, 0};
+        must(pthread_create(&threads[i], NULL, side_run, &sides[i]) == 0, "thread");
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    pthread_barrier_destroy(&start);
+    return (sides[0].ns + sides[1].ns) / 2;
+}
+
+struct pair {
     mh_lock lock;
     pthread_mutex_t mutex;
     long value;
@@ -141,51 +173,26 @@ struct pair {
     sem_t posix_ball[2];
 };
 
-struct side {
-    struct pair *pair;
-    int number;
-};
-
-static void *side_run(void *argument)
+static double run_pair(int (*work)(void *, int, int), int count)
 {
-    struct side *side = argument;
-    struct pair *pair = side->pair;
-    take_core(side->number);
-    pthread_barrier_wait(&pair->start);
-    mh_deadline begin = mh_now();
-    must(pair->work(pair, side->number, pair->count) == 0, "a worker failed");
-    pair->ns[side->number] = per_operation(begin, pair->count);
-    return NULL;
-}
-
-static double run_pair(int (*work)(struct pair *, int, int), int count)
-{
-    struct pair pair = {.work = work, .count = count};
-    struct side sides[2] = {{&pair, 0}, {&pair, 1}};
-    pthread_t threads[2];
+    struct pair pair = {.value = 0};
     mh_lock_init(&pair.lock, MH_PRIVATE);
     pthread_mutex_init(&pair.mutex, NULL);
-    pthread_barrier_init(&pair.start, NULL, 2);
     for (unsigned i = 0; i < 2; i++) {
         must(mh_sem_init(&pair.ball[i], 0, 0, MH_PRIVATE) == 0, "sem");
         sem_init(&pair.posix_ball[i], 0, 0);
     }
-    for (int i = 0; i < 2; i++) {
-        must(pthread_create(&threads[i], NULL, side_run, &sides[i]) == 0, "thread");
-    }
-    for (int i = 0; i < 2; i++) {
-        pthread_join(threads[i], NULL);
-    }
+    double ns = two_sides(work, &pair, count);
     for (int i = 0; i < 2; i++) {
         sem_destroy(&pair.posix_ball[i]);
     }
-    pthread_barrier_destroy(&pair.start);
     pthread_mutex_destroy(&pair.mutex);
-    return (pair.ns[0] + pair.ns[1]) / 2;
+    return ns;
 }
 
-static int fight_for_lock(struct pair *pair, int side, int count)
+static int fight_for_lock(void *subject, int side, int count)
 {
+    struct pair *pair = subject;
     (void) side;
     for (int i = 0; i < count; i++) {
         if (mh_lock_acquire(&pair->lock, MH_FOREVER, NULL) != 0) {
@@ -197,8 +204,9 @@ static int fight_for_lock(struct pair *pair, int side, int count)
     return 0;
 }
 
-static int fight_for_mutex(struct pair *pair, int side, int count)
+static int fight_for_mutex(void *subject, int side, int count)
 {
+    struct pair *pair = subject;
     (void) side;
     for (int i = 0; i < count; i++) {
         if (pthread_mutex_lock(&pair->mutex) != 0) {
@@ -210,8 +218,9 @@ static int fight_for_mutex(struct pair *pair, int side, int count)
     return 0;
 }
 
-static int play_ours(struct pair *pair, int side, int count)
+static int play_ours(void *subject, int side, int count)
 {
+    struct pair *pair = subject;
     for (int i = 0; i < count; i++) {
         if (side == 0) {
             mh_sem_post(&pair->ball[1], 1);
@@ -226,8 +235,9 @@ static int play_ours(struct pair *pair, int side, int count)
     return 0;
 }
 
-static int play_posix(struct pair *pair, int side, int count)
+static int play_posix(void *subject, int side, int count)
 {
+    struct pair *pair = subject;
     for (int i = 0; i < count; i++) {
         if (side == 0) {
             sem_post(&pair->posix_ball[1]);

@@ -61,9 +61,7 @@ double rwlock_write_posix(int count)
 /* ---- two threads: whose turn it is, told by a condition; meeting at a barrier ---- */
 
 struct game {
-    int (*play)(struct game *game, int side, int count);
-    int count, turn;
-    double ns[2];
+    int turn;
     mh_lock lock;
     mh_cond cond;
     mh_barrier barrier;
@@ -72,48 +70,25 @@ struct game {
     pthread_barrier_t posix_barrier;
 };
 
-struct player {
-    struct game *game;
-    int side;
-};
-
-static void *player_run(void *argument)
+static double run_game(int (*play)(void *, int, int), int count)
 {
-    struct player *player = argument;
-    struct game *game = player->game;
-    take_core(player->side);
-    must(game->play(game, player->side, 1) == 0, "a player failed"); /* the other is there now */
-    mh_deadline begin = mh_now();
-    must(game->play(game, player->side, game->count - 1) == 0, "a player failed");
-    game->ns[player->side] = per_operation(begin, game->count - 1);
-    return NULL;
-}
-
-static double run_game(int (*play)(struct game *, int, int), int count)
-{
-    struct game game = {.play = play, .count = count};
-    struct player players[2] = {{&game, 0}, {&game, 1}};
-    pthread_t threads[2];
+    struct game game = {.turn = 0};
     mh_lock_init(&game.lock, MH_PRIVATE);
     mh_cond_init(&game.cond, 0, MH_PRIVATE);
     must(mh_barrier_init(&game.barrier, 2, MH_PRIVATE) == 0, "barrier");
     pthread_mutex_init(&game.mutex, NULL);
     pthread_cond_init(&game.posix_cond, NULL);
     pthread_barrier_init(&game.posix_barrier, NULL, 2);
-    for (int i = 0; i < 2; i++) {
-        must(pthread_create(&threads[i], NULL, player_run, &players[i]) == 0, "thread");
-    }
-    for (int i = 0; i < 2; i++) {
-        pthread_join(threads[i], NULL);
-    }
+    double ns = two_sides(play, &game, count);
     pthread_barrier_destroy(&game.posix_barrier);
     pthread_cond_destroy(&game.posix_cond);
     pthread_mutex_destroy(&game.mutex);
-    return (game.ns[0] + game.ns[1]) / 2;
+    return ns;
 }
 
-static int take_turns(struct game *game, int side, int count)
+static int take_turns(void *subject, int side, int count)
 {
+    struct game *game = subject;
     for (int i = 0; i < count; i++) {
         if (mh_lock_acquire(&game->lock, MH_FOREVER, NULL) != 0) {
             return -1;
@@ -130,8 +105,9 @@ static int take_turns(struct game *game, int side, int count)
     return 0;
 }
 
-static int take_turns_posix(struct game *game, int side, int count)
+static int take_turns_posix(void *subject, int side, int count)
 {
+    struct game *game = subject;
     for (int i = 0; i < count; i++) {
         pthread_mutex_lock(&game->mutex);
         while (game->turn != side) {
@@ -144,8 +120,9 @@ static int take_turns_posix(struct game *game, int side, int count)
     return 0;
 }
 
-static int meet(struct game *game, int side, int count)
+static int meet(void *subject, int side, int count)
 {
+    struct game *game = subject;
     (void) side;
     for (int i = 0; i < count; i++) {
         if (mh_barrier_wait(&game->barrier, NULL, NULL, MH_FOREVER, NULL, &(uint32_t){0}) < 0) {
@@ -155,8 +132,9 @@ static int meet(struct game *game, int side, int count)
     return 0;
 }
 
-static int meet_posix(struct game *game, int side, int count)
+static int meet_posix(void *subject, int side, int count)
 {
+    struct game *game = subject;
     (void) side;
     for (int i = 0; i < count; i++) {
         pthread_barrier_wait(&game->posix_barrier);
