@@ -217,7 +217,9 @@ static void end(mh_thread *thread)
 {
     mh_shield_enter();
     (void) mh_thread_terminate(thread);
-    (void) mh_thread_join(thread, MH_FOREVER, NULL);
+    while (mh_thread_join(thread, MH_FOREVER, NULL) < 0) {
+        /* a signal; it lies where we go on, and must be gone */
+    }
     mh_shield_leave();
 }
 
@@ -366,8 +368,8 @@ static PyObject *sampler_read(sampler_object *self, PyObject *unused)
     }
     bool here = is_here(s);
     mh_shield_enter();
-    if (here) {
-        (void) mh_lock_acquire(&s->guard, MH_FOREVER, NULL);
+    while (here && mh_lock_acquire(&s->guard, MH_FOREVER, NULL) < 0) {
+        /* a signal */
     }
     size_t count = s->count;
     seen_thread *copy = PyMem_RawMalloc(count * sizeof *copy + 1);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading as std
@@ -179,6 +180,19 @@ def wait_until_the_observer(is_there: bool) -> None:
     end = time.monotonic() + 30
     while ("mh-observer" in threads_of_the_process()) is not is_there:
         assert time.monotonic() < end, threads_of_the_process()
+
+
+def test_signals_while_it_starts_and_stops_end_nothing_early() -> None:
+    """What it starts for a moment lies on the stack, and has to be gone before that is used anew: it crashed."""
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+    try:
+        for _ in range(400):
+            with manyhands.observe() as seen:
+                assert isinstance(seen.threads, list)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_no_thread_stays() -> None:
