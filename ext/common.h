@@ -311,6 +311,12 @@ int ext_deliver_exit(PyObject *self);
 bool ext_exit_pending(void);
 PyObject *ext_allocate_lock(PyObject *module, PyObject *unused);
 PyObject *ext_checkpoint(PyObject *module, PyObject *unused);
+bool ext_takes_signals(PyObject *self); /* does the calling thread run Python's signal handlers? */
+
+/* signals.c */
+PyObject *ext_hold_signals(PyObject *module, PyObject *unused);
+PyObject *ext_let_signals(PyObject *module, PyObject *unused);
+void ext_signals_after_fork(void);
 PyObject *ext_shield(PyObject *module, PyObject *unused);
 void ext_shield_enter(void);
 void ext_shield_leave(void);

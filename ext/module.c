@@ -107,6 +107,13 @@ static PyMethodDef module_methods[] = {
                "no such thread."),
     EXT_METHOD("_unlink", ext_unlink, METH_O,
                "_unlink($module, name, /)\n--\n\nTake the name of a segment of shared memory away."),
+    EXT_METHOD(
+        "_hold_signals", ext_hold_signals, METH_NOARGS,
+        "_hold_signals($module, /)\n--\n\n"
+        "Put the program's signal handlers off until _let_signals(); False, and nothing is done, where the "
+        "calling thread runs none. Raises what a handler raises that was due."),
+    EXT_METHOD("_let_signals", ext_let_signals, METH_NOARGS,
+               "_let_signals($module, /)\n--\n\nLet those come that were put off."),
     EXT_METHOD("_held", ext_held_list, METH_NOARGS,
                "_held($module, /)\n--\n\nReturn (ident of the thread, lock) for each lock that is held."),
     EXT_METHOD("_bind", module_bind, METH_FASTCALL,

@@ -82,6 +82,7 @@ static PyObject *after_fork(PyObject *module, PyObject *unused)
     (void) unused;
     ext_blocked_after_fork(PyModule_GetState(module));
     ext_held_after_fork();
+    ext_signals_after_fork();
     atomic_fetch_add_explicit(&ext_forks, 1, memory_order_relaxed);
     ext_monitor_after_fork(module);
     Py_RETURN_NONE;
@@ -136,7 +137,7 @@ static bool is_first_thread(ext_state *state)
 
 /* Does this thread run Python's signal handlers? The thread that imported us may be it too, where an embedding program
  * initialised Python outside its first thread; looking for signals in vain costs a little, missing them a lot. */
-static bool takes_signals(PyObject *self)
+bool ext_takes_signals(PyObject *self)
 {
     ext_state *state = ext_state_for(self);
     if (state == NULL) {
@@ -246,8 +247,9 @@ static int cancelled(PyObject *self, const ext_waiting *waiting, ext_cancel *can
 
 int ext_wait(PyObject *self, ext_waiter waiter, void *object, ext_until until)
 {
-    ext_waiting waiting = {
-        .self = self, .slice = takes_signals(self) ? SLICE_NS : 0, .cancel = ext_cancel_word(until.cancel)};
+    ext_waiting waiting = {.self = self,
+                           .slice = ext_takes_signals(self) ? SLICE_NS : 0,
+                           .cancel = ext_cancel_word(until.cancel)};
     if (ext_exit_pending() && !ext_in_cleanup(self)) {
         return ext_deliver_exit(self);
     }
@@ -279,7 +281,7 @@ bool ext_wait_is_hopeless(ext_until until)
 int ext_wait_hold(PyObject *self, ext_waiter waiter, void *object)
 {
     PyObject *before = ext_error_take();
-    ext_waiting waiting = {.self = self, .slice = takes_signals(self) ? SLICE_NS : 0, .hold = true};
+    ext_waiting waiting = {.self = self, .slice = ext_takes_signals(self) ? SLICE_NS : 0, .hold = true};
     ext_shield_enter();
     int rc = run_waiter(self, &waiting, waiter, object, MH_FOREVER);
     ext_shield_leave();

@@ -49,6 +49,8 @@ ALLOWED = {
     ): "pthread_atfork(): to learn of a fork before any Python code of the child runs",
     ("ext/mpqueue.c", "unistd.h"): "getpid(): part of a queue's name",
     ("ext/process.c", "unistd.h"): "getpid(): what settles a forked child in its place",
+    ("ext/signals.c", "signal.h"): "sigaction(): to put the handlers of a Python program off",
+    ("ext/signals.c", "unistd.h"): "getpid(): which process a signal came to",
     ("ext/shared_lock.c", "unistd.h"): "getpid(): whether this process owns the lock",
 }
 OS_CONDITION = re.compile(r"__linux__|__GLIBC__|__GNU_LIBRARY__|__APPLE__|__FreeBSD__|_WIN32|__unix__")

@@ -94,7 +94,10 @@ def main(root: int) -> None:
             pause = max(INTERVAL, LOAD * (time.perf_counter() - began))
         if ended:
             active = False
-            os.write(1, f"{peak} {samples} {kind}\n".encode())
+            try:
+                os.write(1, f"{peak} {samples} {kind}\n".encode())
+            except BrokenPipeError:  # it was interrupted, and does not wait for the figure
+                return
 
 
 if __name__ == "__main__":

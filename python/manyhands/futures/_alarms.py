@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
 from manyhands._impl.threading import Condition, Thread
+from manyhands._signals import signals_put_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ class _Clock:
         with self.condition:
             heapq.heappush(self.heap, (alarm.when, next(self.numbers), alarm))
             if self.thread is None:
-                self.thread = Thread(target=self._run, name="manyhands-alarms", daemon=True)
-                self.thread.start()
+                with signals_put_off():
+                    self.thread = Thread(target=self._run, name="manyhands-alarms", daemon=True)
+                    self.thread.start()
             elif self.heap[0][2] is alarm:
                 self.condition.notify()
 

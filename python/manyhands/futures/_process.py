@@ -104,6 +104,7 @@ class ProcessEngine(Engine):
             broken=self._break_down,
             idle=self._after_batch,
         )
+        self.crew.whole = _crew.whole_starts(self.context)
         if self._forks():
             self.crew.around_starts = lambda: _inner.limited_fork(self.inner_threads, self.inner_asked)
 

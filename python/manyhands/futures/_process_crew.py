@@ -86,7 +86,8 @@ class Crew(_crew.Crew):
         missing = self.wanted - len(self.workers) + self.retiring
         if missing <= 0:
             return
-        with _crew.without_interrupts(), self.around_starts() if missing > 1 else contextlib.nullcontext():
+        around = self.around_starts() if missing > 1 else contextlib.nullcontext()
+        with self.whole(), _crew.without_interrupts(), around:
             for place in range(self.size):
                 if len(self.workers) - self.retiring >= self.wanted:
                     break

@@ -15,6 +15,7 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import core, shield
 from manyhands._impl.queue import SimpleQueue
 from manyhands._impl.threading import Event, Semaphore, Thread
+from manyhands._signals import signals_put_off
 from manyhands._troubles import coded
 from manyhands.errors import ThreadExit
 from manyhands.futures import _inner
@@ -192,21 +193,27 @@ class ThreadEngine(Engine):
             self._grow()
 
     def _grow(self) -> None:
-        while len(self.workers) < self.count and not self.stale:
-            register(self)
-            worker = self.worker(self, f"{self.prefix}_{next(self.names)}")
-            self.workers[worker] = None
-            self.threads.add(worker.thread)
-            try:
-                worker.thread.start()
-            except BaseException:
-                del self.workers[worker]
-                self.threads.discard(worker.thread)
-                if not self.workers:  # nobody would ever run the task
-                    raise
-                return
-            if len(self.workers) >= self.least:
-                return
+        # Whole: a thread whose start was left by Ctrl-C may run, and may not. The shield is for a thread that is ended.
+        with shield(), signals_put_off():
+            while len(self.workers) < self.count and not self.stale:
+                if not self._start_one() or len(self.workers) >= self.least:
+                    return
+
+    def _start_one(self) -> bool:
+        """False: the system gives no thread, but there are others. Where there is none, nobody would run the task."""
+        register(self)
+        worker = self.worker(self, f"{self.prefix}_{next(self.names)}")
+        self.workers[worker] = None
+        self.threads.add(worker.thread)
+        try:
+            worker.thread.start()
+        except BaseException:
+            del self.workers[worker]
+            self.threads.discard(worker.thread)
+            if not self.workers:
+                raise
+            return False
+        return True
 
     def nothing_comes(self) -> bool:
         """A worker has got None: whether that is the end, which the next one is to hear of, too."""

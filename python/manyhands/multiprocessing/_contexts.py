@@ -3,10 +3,12 @@ libraries take them as `mp_context=`; what they make is ours."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
+from manyhands._signals import signals_put_off
 from manyhands.multiprocessing._popen import popen
 from manyhands.multiprocessing._verbs import Verbs
 
@@ -159,6 +161,11 @@ class ForkProcess(Verbs, _std.ForkProcess):  # type: ignore[misc,name-defined]
     def _Popen(process_obj: Any) -> Any:
         return popen("fork")(process_obj)
 
+    @staticmethod
+    def _around_start() -> contextlib.AbstractContextManager[None]:
+        # What a handler raises in a function of os.register_at_fork() is lost, and after the fork so is the child.
+        return signals_put_off()
+
 
 class SpawnProcess(Verbs, _std.SpawnProcess):  # type: ignore[misc,name-defined]
     """A process started by a new interpreter."""
@@ -182,6 +189,11 @@ class Process(Verbs, _std.Process):  # type: ignore[misc,name-defined]
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         return _default_context.get_context().Process._Popen(process_obj)
+
+    @staticmethod
+    def _around_start() -> contextlib.AbstractContextManager[None]:
+        made: contextlib.AbstractContextManager[None] = _default_context.get_context().Process._around_start()
+        return made
 
     @staticmethod
     def _after_fork() -> Any:

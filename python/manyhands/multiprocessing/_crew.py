@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Iterator
 from manyhands._facade import stdlib_of
 from manyhands._impl.by_value import needs_value
 from manyhands._impl.messages import dumps, loads
+from manyhands._signals import signals_put_off
 from manyhands._troubles import coded
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
@@ -46,7 +47,17 @@ _connection = stdlib_of("multiprocessing.connection")
 _pickler = stdlib_of("multiprocessing.reduction").ForkingPickler
 
 
-__all__ = ["Closed", "Crew", "Failure", "cause_of", "name_of", "named", "packed", "without_interrupts"]
+__all__ = [
+    "Closed",
+    "Crew",
+    "Failure",
+    "cause_of",
+    "name_of",
+    "named",
+    "packed",
+    "whole_starts",
+    "without_interrupts",
+]
 
 BATCH = 256  # results taken at once
 MASK = 0xFFFFFFFF
@@ -66,6 +77,13 @@ def without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def whole_starts(context: Any) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """What to start several processes of the context in, so that each of them is known to who starts them."""
+    around: Callable[[], contextlib.AbstractContextManager[None]]
+    around = getattr(context.Process, "_around_start", contextlib.nullcontext)
+    return around
 
 
 class Failure(RuntimeError):
@@ -152,6 +170,7 @@ class Crew:
         self.workers: dict[int, Any] = {}  # place -> process
         self.pool: list[Any] = []  # the same, in the order of their start
         self.pending: dict[int, tuple[Setter, Any, Any]] = {}  # by number: setter, key, what the task is
+        self.whole: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self.sending = _threading.Lock()
         self.sent = 0
         self.feeding = 0  # of those who will send more, also after close()
@@ -185,7 +204,8 @@ class Crew:
         """Start the workers, then the threads: in this order, since a fork takes no thread along."""
         try:
             self.fill()
-            self._begin_threads()
+            with signals_put_off():
+                self._begin_threads()
         except BaseException:
             self.kill()
             self.reap()
@@ -295,7 +315,7 @@ class Crew:
         """A worker for each empty place."""
         if len(self.workers) == self.size:
             return
-        with without_interrupts():
+        with self.whole(), without_interrupts():
             for place in range(self.size):
                 if place not in self.workers:
                     self.claims[place] = 0

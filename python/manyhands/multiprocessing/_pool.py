@@ -243,6 +243,7 @@ class Pool(_std.Pool):  # type: ignore[misc,name-defined]
             broken=broken,
             passes=Exception,
         )
+        crew.whole = _crew.whole_starts(self._ctx)
         return crew
 
     # What it needs is bound now: at the interpreter's end there are no modules left.

@@ -6,6 +6,7 @@ A mixin before the standard library's process classes, whose life cycle stays.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
@@ -68,8 +69,16 @@ class Verbs:
 
     # ---- its life
 
+    @staticmethod
+    def _around_start() -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def start(self) -> None:
         """Start the process. A daemonic process may do so where it was made with ``allow_children=True``."""
+        with self._around_start():
+            self._start()
+
+    def _start(self) -> None:
         parent: Any = _process.current_process()
         if not (parent._config.get("daemon") and getattr(parent, "_allow_children", False)):
             super().start()  # type: ignore[misc]

@@ -1,0 +1,223 @@
+"""Signals put off while something starts: none is lost, what is started is known, and all is as it was afterwards."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import manyhands
+import pytest
+
+if not manyhands.compiled():
+    pytest.skip("needs the compiled core", allow_module_level=True)
+
+from manyhands import Executor
+from manyhands._impl import core
+from manyhands._signals import signals_put_off
+from manyhands.futures import _thread
+
+LONG = 60
+
+
+@pytest.fixture
+def came():
+    """What a handler of SIGUSR1 was called for."""
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    yield seen
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_comes_when_the_block_ends(came):
+    with signals_put_off():
+        signal.raise_signal(signal.SIGUSR1)
+        with signals_put_off():
+            pass
+        assert came == []
+    assert came == [signal.SIGUSR1]
+    signal.raise_signal(signal.SIGUSR1)
+    assert len(came) == 2
+
+
+def test_also_one_that_another_thread_takes(came):
+    """Where the first thread blocks it, another gets it; Python's handler runs in the first all the same."""
+    with signals_put_off():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        taker = threading.Thread(
+            target=lambda: (
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1}),
+                os.kill(os.getpid(), signal.SIGUSR1),
+            )
+        )
+        taker.start()
+        taker.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        assert came == []
+    assert came == [signal.SIGUSR1]
+
+
+def test_what_a_handler_raises_leaves_the_block_as_it_was(came):
+    with pytest.raises(KeyboardInterrupt), signals_put_off():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert core._hold_signals() is True  # it would be put off for ever, had the block not been left
+    signal.raise_signal(signal.SIGUSR1)
+    assert came == []
+    core._let_signals()
+    assert came == [signal.SIGUSR1]
+    core._let_signals()  # once too often: nothing
+
+
+def test_actions_are_given_back_as_they_were(came):
+    signal.siginterrupt(signal.SIGUSR1, False)
+    libc = ctypes.CDLL(None)
+
+    def action():
+        found = ctypes.create_string_buffer(256)
+        assert libc.sigaction(int(signal.SIGUSR1), None, found) == 0
+        return found.raw[:16] + found.raw[136:140]  # the handler, the mask, and after its room the flags
+
+    before = action()
+    with signals_put_off():
+        assert action() != before
+    assert action() == before
+
+
+def test_in_another_thread_nothing_is_done(came):
+    told = []
+
+    def elsewhere():
+        with signals_put_off():
+            told.append(core._hold_signals())
+            core._let_signals()
+
+    with signals_put_off():
+        worker = threading.Thread(target=elsewhere)
+        worker.start()
+        worker.join()
+        signal.raise_signal(signal.SIGUSR1)
+        assert told == [False] and came == []
+    assert came == [signal.SIGUSR1]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_within_takes_signals_at_once_and_not_its_parents(came):
+    with signals_put_off():
+        signal.raise_signal(signal.SIGUSR1)
+        pid = os.fork()
+        if pid == 0:
+            own = list(came)
+            signal.raise_signal(signal.SIGUSR1)
+            os._exit(0 if own == [] and came == [signal.SIGUSR1] else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert came == [signal.SIGUSR1]
+
+
+def test_a_storm_loses_none(came):
+    """Sent one at a time, each once the one before it was handled, while blocks begin and end."""
+    rounds = 60
+    done = threading.Event()
+
+    def storm():
+        for number in range(rounds):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while len(came) <= number and not done.is_set():
+                pass
+
+    sender = threading.Thread(target=storm)
+    sender.start()
+    try:
+        while sender.is_alive():
+            with signals_put_off():
+                pass
+    finally:
+        done.set()
+        sender.join()
+    assert len(came) == rounds
+
+
+# ---- what is started under it
+
+INTERRUPTED_FORK = """
+import os, signal, sys, time
+from manyhands import multiprocessing as mp
+
+once = [1]
+
+def hook():
+    while once:
+        once.pop()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)  # time for another thread to take it; what is asserted does not rest on it
+
+def child(gate):
+    gate.get()
+
+if __name__ == "__main__":
+    mp.set_start_method("fork")
+    os.register_at_fork(after_in_parent=hook)
+    gate = mp.SimpleQueue()
+    process = mp.Process(target=child, args=(gate,))
+    try:
+        process.start()
+    except KeyboardInterrupt:
+        assert mp.active_children() == [process] and process.is_alive()
+        gate.put(1)
+        process.join()
+        assert process.exitcode == 0, process.exitcode
+        print("told, and known")
+"""
+
+
+def test_ctrl_c_in_a_fork_is_raised_and_the_child_is_known():
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_FORK], capture_output=True, text=True, timeout=LONG
+    )
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("told, and known\n", "", 0)
+
+
+INTERRUPTED_POOL = (
+    INTERRUPTED_FORK.partition("    gate =")[0]
+    + """
+    import threading
+    from manyhands import Executor
+    done = threading.Event()
+    threading.Thread(target=done.wait).start()  # who has the signal while the first thread blocks it
+    executor = Executor(kind="processes", max_workers=2)
+    try:
+        executor.submit(abs, -1)
+    except KeyboardInterrupt:
+        assert mp.active_children() == []
+        assert executor.submit(abs, -2).result() == 2
+        print("told, and goes on")
+    executor.shutdown()
+    done.set()
+"""
+)
+
+
+def test_ctrl_c_while_a_pool_forks_its_workers_is_raised():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTED_POOL], capture_output=True, text=True, timeout=LONG
+    )
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("told, and goes on\n", "", 0)
+
+
+def test_ctrl_c_while_a_worker_thread_starts_is_raised_and_the_worker_works(monkeypatch):
+    class Interrupted(_thread.Thread):
+        def start(self):
+            super().start()
+            if self.name.endswith("_1"):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_thread, "Thread", Interrupted)
+    both = threading.Barrier(2)
+    with Executor(kind="threads", max_workers=2) as executor:
+        first = executor.submit(both.wait, LONG)
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(both.wait, LONG)
+        assert first.result(LONG) in (0, 1)  # two threads have met
+        with contextlib.suppress(AttributeError):
+            assert len(executor._engine.workers) == 2
