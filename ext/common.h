@@ -68,6 +68,7 @@
     X(ATOMIC_INT_TYPE)                                                        \
     X(ATOMIC_FLAG_TYPE)                                                       \
     X(SHIELD_TYPE)                                                            \
+    X(PUT_OFF_TYPE)                                                           \
     X(CONTROL_TYPE)                                                           \
     X(CANCEL_TYPE)                                                            \
     X(OWNER_DIED)      /* manyhands.errors.OwnerDiedError */                  \
@@ -148,6 +149,7 @@ int ext_tasks_ready(PyObject *module, ext_state *state);
 int ext_cleanup_ready(PyObject *module, ext_state *state);
 int ext_cancel_ready(PyObject *module, ext_state *state);
 int ext_control_ready(PyObject *module, ext_state *state);
+int ext_signals_ready(PyObject *module, ext_state *state);
 int ext_shared_lock_ready(PyObject *module, ext_state *state);
 int ext_shared_sync_ready(PyObject *module, ext_state *state);
 int ext_shared_cond_ready(PyObject *module, ext_state *state);
@@ -314,8 +316,7 @@ PyObject *ext_checkpoint(PyObject *module, PyObject *unused);
 bool ext_takes_signals(PyObject *self); /* does the calling thread run Python's signal handlers? */
 
 /* signals.c */
-PyObject *ext_hold_signals(PyObject *module, PyObject *unused);
-PyObject *ext_let_signals(PyObject *module, PyObject *unused);
+PyObject *ext_signals_put_off(PyObject *module, PyObject *unused);
 void ext_signals_after_fork(void);
 PyObject *ext_shield(PyObject *module, PyObject *unused);
 void ext_shield_enter(void);

@@ -3,14 +3,14 @@
 #include "named.h"
 
 static int (*const families[])(PyObject *, ext_state *) = {
-    ext_named_ready,       ext_wait_ready,        ext_cleanup_ready,       ext_errors_ready,
-    ext_cancel_ready,      ext_lock_ready,        ext_rlock_ready,         ext_cond_ready,
-    ext_sem_ready,         ext_event_ready,       ext_barrier_ready,       ext_rwlock_ready,
-    ext_queue_ready,       ext_simplequeue_ready, ext_control_ready,       ext_shared_lock_ready,
-    ext_shared_sync_ready, ext_shared_cond_ready, ext_mpqueue_ready,       ext_queue_end_ready,
-    ext_pipe_end_ready,    ext_process_ready,     ext_shared_rwlock_ready, ext_observe_ready,
-    ext_atomic_ready,      ext_entered_ready,     ext_synced_ready,        ext_future_ready,
-    ext_tasks_ready,
+    ext_named_ready,       ext_wait_ready,        ext_cleanup_ready,     ext_errors_ready,
+    ext_cancel_ready,      ext_lock_ready,        ext_rlock_ready,       ext_cond_ready,
+    ext_sem_ready,         ext_event_ready,       ext_barrier_ready,     ext_rwlock_ready,
+    ext_queue_ready,       ext_simplequeue_ready, ext_control_ready,     ext_signals_ready,
+    ext_shared_lock_ready, ext_shared_sync_ready, ext_shared_cond_ready, ext_mpqueue_ready,
+    ext_queue_end_ready,   ext_pipe_end_ready,    ext_process_ready,     ext_shared_rwlock_ready,
+    ext_observe_ready,     ext_atomic_ready,      ext_entered_ready,     ext_synced_ready,
+    ext_future_ready,      ext_tasks_ready,
 };
 
 ext_state *ext_state_of(PyTypeObject *type)
@@ -107,13 +107,15 @@ static PyMethodDef module_methods[] = {
                "no such thread."),
     EXT_METHOD("_unlink", ext_unlink, METH_O,
                "_unlink($module, name, /)\n--\n\nTake the name of a segment of shared memory away."),
-    EXT_METHOD(
-        "_hold_signals", ext_hold_signals, METH_NOARGS,
-        "_hold_signals($module, /)\n--\n\n"
-        "Put the program's signal handlers off until _let_signals(); False, and nothing is done, where the "
-        "calling thread runs none. Raises what a handler raises that was due."),
-    EXT_METHOD("_let_signals", ext_let_signals, METH_NOARGS,
-               "_let_signals($module, /)\n--\n\nLet those come that were put off."),
+    EXT_METHOD("signals_put_off", ext_signals_put_off, METH_NOARGS,
+               "signals_put_off($module, /)\n--\n\n"
+               "A context for what is to be started whole or not at all: handlers of SIGINT, SIGTERM, "
+               "SIGHUP, SIGQUIT, "
+               "SIGALRM, SIGUSR1 and SIGUSR2 run when it ends, or before it begins; in a child forked "
+               "within, at once. "
+               "Not for what may wait long. May be nested; nothing is done in any thread but the first, "
+               "since Python "
+               "runs handlers in that one alone."),
     EXT_METHOD("_held", ext_held_list, METH_NOARGS,
                "_held($module, /)\n--\n\nReturn (ident of the thread, lock) for each lock that is held."),
     EXT_METHOD("_bind", module_bind, METH_FASTCALL,

@@ -16,7 +16,8 @@ static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1
 static struct sigaction before[NUMBERS]; /* SIG_DFL: not put off. The first thread's, as `depth` */
 static unsigned depth;
 static atomic_bool putting_off;
-static atomic_int came[NUMBERS]; /* the process that it came to; 0: it did not. A forked child has its parent's */
+static atomic_int
+    came[NUMBERS]; /* the process that it came to; 0: it did not. A forked child has its parent's */
 
 /* It came while it was put off: to be sent again, by whoever takes the note. */
 static void send_again(size_t i)
@@ -49,7 +50,8 @@ static void put_off(void)
             before[i].sa_handler = SIG_DFL;
         }
         if (before[i].sa_handler != SIG_DFL) {
-            struct sigaction noting = {.sa_handler = note, .sa_flags = before[i].sa_flags & (SA_RESTART | SA_ONSTACK)};
+            struct sigaction noting = {.sa_handler = note,
+                                       .sa_flags = before[i].sa_flags & (SA_RESTART | SA_ONSTACK)};
             sigemptyset(&noting.sa_mask);
             (void) sigaction(numbers[i], &noting, NULL);
         }
@@ -84,27 +86,69 @@ void ext_signals_after_fork(void)
     }
 }
 
-PyObject *ext_hold_signals(PyObject *module, PyObject *unused)
-{
-    (void) unused;
-    if (!ext_takes_signals(module)) {
-        Py_RETURN_FALSE;
-    }
-    if (depth++ == 0) {
-        put_off();
-    }
-    if (PyErr_CheckSignals() < 0) { /* those that came before: now, and not within */
-        leave();
-        return NULL;
-    }
-    Py_RETURN_TRUE;
-}
+/* ---- signals_put_off() ---------------------------------------------------------------------------------------- */
 
-PyObject *ext_let_signals(PyObject *module, PyObject *unused)
+static PyObject *put_off_enter(PyObject *self, PyObject *unused)
 {
     (void) unused;
-    if (ext_takes_signals(module)) {
-        leave();
+    if (ext_takes_signals(self)) {
+        if (depth++ == 0) {
+            put_off();
+        }
+        if (PyErr_CheckSignals() < 0) { /* those that came before: now, and not within */
+            leave();
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
+}
+
+static PyObject *put_off_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void) args, (void) nargs;
+    if (ext_takes_signals(self)) {
+        leave();
+    }
+    Py_RETURN_FALSE;
+}
+
+PyObject *ext_signals_put_off(PyObject *module, PyObject *unused)
+{
+    (void) unused;
+    PyObject *type = ext_ref(module, EXT_PUT_OFF_TYPE);
+    return type == NULL ? NULL : (PyObject *) PyObject_New(PyObject, (PyTypeObject *) type);
+}
+
+static void put_off_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef put_off_methods[] = {
+    EXT_METHOD("__enter__", put_off_enter, METH_NOARGS,
+               "__enter__($self, /)\n--\n\nFrom here on; raises what a handler raises that is due."),
+    EXT_METHOD("__exit__", put_off_exit, METH_FASTCALL,
+               "__exit__($self, /, *exc_info)\n--\n\nThose that came meanwhile come now."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot put_off_slots[] = {
+    {Py_tp_doc, (void *) PyDoc_STR("What signals_put_off() returns.")},
+    {Py_tp_dealloc, put_off_dealloc},
+    {Py_tp_methods, put_off_methods},
+    {0, NULL},
+};
+
+static PyType_Spec put_off_spec = {
+    .name = "manyhands._core.SignalsPutOff",
+    .basicsize = sizeof(PyObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = put_off_slots,
+};
+
+int ext_signals_ready(PyObject *module, ext_state *state)
+{
+    return ext_add_type(module, state, EXT_PUT_OFF_TYPE, &put_off_spec, NULL);
 }

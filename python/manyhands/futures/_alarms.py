@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import core
 from manyhands._impl.threading import Condition, Thread
-from manyhands._signals import signals_put_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class _Clock:
         with self.condition:
             heapq.heappush(self.heap, (alarm.when, next(self.numbers), alarm))
             if self.thread is None:
-                with signals_put_off():
+                with core.signals_put_off():
                     self.thread = Thread(target=self._run, name="manyhands-alarms", daemon=True)
                     self.thread.start()
             elif self.heap[0][2] is alarm:

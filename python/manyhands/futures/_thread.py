@@ -15,7 +15,6 @@ from manyhands._facade import stdlib_of
 from manyhands._impl import core, shield
 from manyhands._impl.queue import SimpleQueue
 from manyhands._impl.threading import Event, Semaphore, Thread
-from manyhands._signals import signals_put_off
 from manyhands._troubles import coded
 from manyhands.errors import ThreadExit
 from manyhands.futures import _inner
@@ -194,7 +193,7 @@ class ThreadEngine(Engine):
 
     def _grow(self) -> None:
         # Whole: a thread whose start was left by Ctrl-C may run, and may not. The shield is for a thread that is ended.
-        with shield(), signals_put_off():
+        with shield(), core.signals_put_off():
             while len(self.workers) < self.count and not self.stale:
                 if not self._start_one() or len(self.workers) >= self.least:
                     return

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 
 from manyhands._facade import stdlib_of
-from manyhands._signals import signals_put_off
+from manyhands._impl import core
 from manyhands.multiprocessing._popen import popen
 from manyhands.multiprocessing._verbs import Verbs
 
@@ -161,10 +161,8 @@ class ForkProcess(Verbs, _std.ForkProcess):  # type: ignore[misc,name-defined]
     def _Popen(process_obj: Any) -> Any:
         return popen("fork")(process_obj)
 
-    @staticmethod
-    def _around_start() -> contextlib.AbstractContextManager[None]:
-        # What a handler raises in a function of os.register_at_fork() is lost, and after the fork so is the child.
-        return signals_put_off()
+    # What a handler raises in a function of os.register_at_fork() is lost, and after the fork so is the child.
+    _around_start = staticmethod(core.signals_put_off)
 
 
 class SpawnProcess(Verbs, _std.SpawnProcess):  # type: ignore[misc,name-defined]

@@ -27,9 +27,9 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 
 from manyhands._facade import stdlib_of
+from manyhands._impl import core
 from manyhands._impl.by_value import needs_value
 from manyhands._impl.messages import dumps, loads
-from manyhands._signals import signals_put_off
 from manyhands._troubles import coded
 from manyhands.errors import RemoteError
 from manyhands.multiprocessing import _crew_worker as worker
@@ -204,7 +204,7 @@ class Crew:
         """Start the workers, then the threads: in this order, since a fork takes no thread along."""
         try:
             self.fill()
-            with signals_put_off():
+            with core.signals_put_off():
                 self._begin_threads()
         except BaseException:
             self.kill()

@@ -523,8 +523,8 @@ def atomics() -> None:
     failing(number.add, 2**63 - 1)
 
 
-@row("_hold_signals")
-@row("_let_signals")
+@row("signals_put_off")
+@row("SignalsPutOff: __enter__ __exit__")
 @row("shield")
 @row("checkpoint")
 @row("allocate_lock")
@@ -538,8 +538,8 @@ def atomics() -> None:
 def functions() -> None:
     core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
     core._current_frames()
-    assert core._hold_signals()
-    core._let_signals()
+    with core.signals_put_off():
+        pass
     assert not core._raise_in(0, ValueError)
     assert core.arena_usage() and core.arena_sweep() == 0 and core.arena_fd() >= 0
 

