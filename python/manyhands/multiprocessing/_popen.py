@@ -33,6 +33,8 @@ _popen_fork = stdlib_of("multiprocessing.popen_fork")
 
 __all__ = ["popen"]
 
+_WITH_ATEXIT = hasattr(_popen_fork, "atexit")  # from 3.13 on the functions of atexit run in children
+
 
 class _Ended:
     """In place of the core's handle, for a child that had ended before it could be looked at."""
@@ -159,6 +161,9 @@ class Launch:
             ended = self.control.join(0 if flag == os.WNOHANG else None)
             if not ended and flag == os.WNOHANG:
                 return None  # it may end just now: that is for the next look
+        return self._bury(ended, flag)
+
+    def _bury(self, ended: bool, flag: int) -> int | None:
         if self.returncode is None:
             self._take(flag)
         if ended and self.returncode is None and self._status_is_lost():
@@ -169,8 +174,9 @@ class Launch:
             core.arena_unreserve(place)
         return self.returncode
 
-    def _take(self, flag: int) -> None:
-        super().poll(flag)  # type: ignore[misc]
+    def _take(self, flag: int) -> Any:
+        """Learn the exit status, where it can be told."""
+        raise NotImplementedError
 
     def _status_is_lost(self) -> bool:
         """Did somebody else take it (a waitpid elsewhere, SIGCHLD ignored)?"""
@@ -185,7 +191,7 @@ class Launch:
     def collect(self, end: float | None, cancel: Any) -> bool:
         """It has ended: wait for its status, which a debugger or the fork server may have before us."""
         step = 0.001
-        while self.poll() is None:
+        while self._bury(True, os.WNOHANG) is None:
             if strict and self.method != "forkserver":
                 return True  # the standard library's join() says nothing of a status that is lost
             left = step if end is None else min(step, end - time.monotonic())
@@ -219,7 +225,13 @@ class Launch:
 
 
 class ForkLaunch(Launch):
-    """By fork, leaving no descriptors behind where the fork fails."""
+    """By fork, leaving no descriptors behind where the fork fails.
+
+    Where a process is started and joined, a function of Python less is two or three pages less that a fork makes
+    read-only and the next write copies: what is short stands in line.
+    """
+
+    _take = _popen_fork.Popen.poll
 
     def _begin(self, process_obj: Any) -> None:
         ours, theirs = _two_pipes()
@@ -228,30 +240,36 @@ class ForkLaunch(Launch):
         except BaseException:
             _util.close_fds(*ours, *theirs)
             raise
-        if self.pid == 0:
-            self._run(process_obj, ours, theirs)
-        _util.close_fds(*theirs)
-        self.finalizer = _util.Finalize(self, _util.close_fds, ours)
-        self.sentinel = ours[0]
-
-    @staticmethod
-    def _run(process_obj: Any, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+        if self.pid != 0:
+            _util.close_fds(*theirs)
+            self.finalizer = _util.Finalize(self, _util.close_fds, ours)
+            self.sentinel = ours[0]
+            return
+        # The child.
         code = 1
-        with_atexit = hasattr(_popen_fork, "atexit")  # from 3.13 on atexit's functions run in children
         try:
-            if with_atexit:
+            if _WITH_ATEXIT:
                 atexit._clear()
                 atexit.register(_util._exit_function)
-            _util.close_fds(*ours)
+            os.close(ours[0])
+            os.close(ours[1])
+            if self._manyhands_place is not None:
+                core.arena_settle(self._manyhands_place, 0)
+            if process_obj._manyhands_lifeline is not None:
+                core.die_with(process_obj._manyhands_lifeline)
+            if process_obj._manyhands_logging is not None:
+                process_obj._manyhands_logging._install()
             code = process_obj._bootstrap(parent_sentinel=theirs[0])
         finally:
-            if with_atexit:
+            if _WITH_ATEXIT:
                 atexit._run_exitfuncs()
             os._exit(code)
 
 
 class SpawnLaunch(Launch):
     """By a new interpreter, which begins with the signals blocked that are blocked here."""
+
+    _take = _popen_fork.Popen.poll
 
     _fds: list[int]
 
@@ -304,16 +322,12 @@ def _two_pipes() -> tuple[tuple[int, int], tuple[int, int]]:
 forking = stdlib_of("threading").RLock()
 
 
-def _collect_young() -> None:
-    """Before a fork: else a child that makes a few more objects than its parent begins a collection, of all generations
-    it may be, which writes to every object and so copies every page of them: twice the time of its start."""
+def _forked() -> int:
+    # Collect what is young, else a child that makes a few more objects than its parent begins a collection, of all
+    # generations it may be, which writes to every object and so copies every page of them: twice the time of its start.
     threshold = gc.get_threshold()[0]  # 0: no collection
     if threshold and gc.isenabled() and gc.get_count()[0] > threshold // 2:
         gc.collect(0)
-
-
-def _forked() -> int:
-    _collect_young()
     intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
     with forking:
         if intent is None:

@@ -75,19 +75,16 @@ class Verbs:
 
     def start(self) -> None:
         """Start the process. A daemonic process may do so where it was made with ``allow_children=True``."""
+        parent: Any = _process._current_process
         with self._around_start():
-            self._start()
-
-    def _start(self) -> None:
-        parent: Any = _process.current_process()
-        if not (parent._config.get("daemon") and getattr(parent, "_allow_children", False)):
-            super().start()  # type: ignore[misc]
-            return
-        if self._die_with_parent is None:
-            self._die_with_parent = (
-                True  # a daemonic process is ended by a signal, and leaves its children behind
-            )
-        self._start_under_daemon()
+            if not (parent._config.get("daemon") and getattr(parent, "_allow_children", False)):
+                super().start()  # type: ignore[misc]
+                return
+            if self._die_with_parent is None:
+                self._die_with_parent = (
+                    True  # a daemonic process is ended by a signal, and leaves its children behind
+                )
+            self._start_under_daemon()
 
     def _start_under_daemon(self) -> None:
         """What the standard library's start() does, without its refusal."""
@@ -108,8 +105,9 @@ class Verbs:
             super().join(timeout)  # type: ignore[misc]
             return
         end = None if timeout is None else time.monotonic() + timeout
-        if self._popen.control.join(timeout, cancel=cancel) and self._popen.collect(end, cancel):
-            super().join()  # type: ignore[misc]  # its status is there
+        joined = self._popen.control.join(timeout, cancel=cancel) and self._popen.collect(end, cancel)
+        if joined and self._popen.returncode is not None:  # as the standard library's join()
+            _process._children.discard(self)
 
     def terminate(self) -> None:
         """Ask the process to end (SIGTERM); a paused one goes on, to end."""
@@ -216,19 +214,6 @@ class Verbs:
             data, records = _pickle(parts, None), []
         return _join_and_make, (_handles.send(self, core.arena_fd(), "arena"), place, lifeline, data, records)
 
-    def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
-        if self._manyhands_place is not None:
-            core.arena_settle(self._manyhands_place, 0)
-        if self._manyhands_lifeline is not None:
-            core.die_with(self._manyhands_lifeline)
-        if self._manyhands_logging is not None:
-            self._manyhands_logging._install()
-        if self._manyhands_method is not None:
-            from manyhands.multiprocessing._contexts import _force_start_method
-
-            _force_start_method(self._manyhands_method)
-        return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
-
 
 def _pickle(parts: Any, aside: Any) -> bytes:
     file = io.BytesIO()
@@ -251,4 +236,17 @@ def _join_and_make(token: Any, place: int | None, lifeline: Any, data: bytes, re
     else:
         process.__dict__.update(state)
     process.__dict__["_manyhands_lifeline"] = line
+    _settle(process)
     return process
+
+
+def _settle(process: Any) -> None:
+    """In a child that was not forked, before its bootstrap. What a forked one does is in `ForkLaunch`."""
+    if process._manyhands_place is not None:
+        core.arena_settle(process._manyhands_place, 0)
+    if process._manyhands_logging is not None:
+        process._manyhands_logging._install()
+    if process._manyhands_method is not None:
+        from manyhands.multiprocessing._contexts import _force_start_method
+
+        _force_start_method(process._manyhands_method)
