@@ -73,7 +73,7 @@ REASONS: dict[str, str] = {
     "mp/value-get": _VALUE,
     "mp/array-item": _VALUE,
     "mp/process-fork": "12 pages more to copy in the parent and 20 in the child, and three looks at start times in "
-    "/proc (25 µs each with the place in the arena): 0.15 of 1.7 ms, half of it while parent and child run side by side",
+    "/proc (25 µs each with the place in the arena): 0.15 of 1.7 ms, half of it while both run",
     "mp/process-forkserver": "the fork of a warm server takes 0.9 of 3.2 ms, its child's life and end 2.4; the "
     "peer's child takes 10 to 12, not the 25 of the machine on which the goal was set",
     "mp/queue-numpy-shared-80mb": "300 to 617x from run to run: nothing is copied; ours is the reading of one "

@@ -73,9 +73,10 @@ static void let_come(void)
 
 static void leave(void)
 {
-    if (depth != 0 && --depth == 0) {
+    if (depth == 1) {
         let_come();
     }
+    depth -= depth != 0;
 }
 
 void ext_signals_after_fork(void)
@@ -92,9 +93,10 @@ static PyObject *put_off_enter(PyObject *self, PyObject *unused)
 {
     (void) unused;
     if (ext_takes_signals(self)) {
-        if (depth++ == 0) {
+        if (depth == 0) {
             put_off();
         }
+        depth++;
         if (PyErr_CheckSignals() < 0) { /* those that came before: now, and not within */
             leave();
             return NULL;

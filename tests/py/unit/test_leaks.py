@@ -424,9 +424,11 @@ def sampler() -> None:
     failing(core.Sampler, MARK)
 
 
+@row("signals_put_off")
+@row("SignalsPutOff: __enter__ __exit__")
 @row("Shield: __enter__ __exit__")
 def shield() -> None:
-    with core.shield():
+    with core.shield(), core.signals_put_off():
         manyhands.checkpoint()
 
 
@@ -523,8 +525,6 @@ def atomics() -> None:
     failing(number.add, 2**63 - 1)
 
 
-@row("signals_put_off")
-@row("SignalsPutOff: __enter__ __exit__")
 @row("shield")
 @row("checkpoint")
 @row("allocate_lock")
@@ -538,8 +538,6 @@ def atomics() -> None:
 def functions() -> None:
     core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
     core._current_frames()
-    with core.signals_put_off():
-        pass
     assert not core._raise_in(0, ValueError)
     assert core.arena_usage() and core.arena_sweep() == 0 and core.arena_fd() >= 0
 
