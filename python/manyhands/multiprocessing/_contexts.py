@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _std = stdlib_of("multiprocessing.context")
 _process = stdlib_of("multiprocessing.process")
+_util = stdlib_of("multiprocessing.util")
 
 
 __all__ = ["BaseContext"]
@@ -161,8 +162,11 @@ class ForkProcess(Verbs, _std.ForkProcess):  # type: ignore[misc,name-defined]
     def _Popen(process_obj: Any) -> Any:
         return popen("fork")(process_obj)
 
-    # What a handler raises in a function of os.register_at_fork() is lost, and after the fork so is the child.
-    _around_start = staticmethod(core.signals_put_off)
+    @staticmethod
+    def _around_start() -> contextlib.AbstractContextManager[None]:
+        # What a handler raises in a function of os.register_at_fork() is lost, and after the fork so is the child.
+        _util._flush_std_streams()  # may wait for who reads them: where a handler can still run, and not within
+        return core.signals_put_off()
 
 
 class SpawnProcess(Verbs, _std.SpawnProcess):  # type: ignore[misc,name-defined]

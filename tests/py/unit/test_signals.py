@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import manyhands
 import pytest
@@ -21,6 +23,13 @@ from manyhands.futures import _thread
 signals_put_off = core.signals_put_off
 
 LONG = 60
+
+
+def wait_for(true):
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -175,6 +184,41 @@ def test_ctrl_c_in_a_fork_is_raised_and_the_child_is_known():
         [sys.executable, "-c", INTERRUPTED_FORK], capture_output=True, text=True, timeout=LONG
     )
     assert (ran.stdout, ran.stderr, ran.returncode) == ("told, and known\n", "", 0)
+
+
+NOBODY_READS = """
+import os, sys
+from manyhands import multiprocessing as mp
+
+if __name__ == "__main__":
+    mp.set_start_method("fork")
+    os.set_blocking(1, False)
+    try:
+        while True:
+            os.write(1, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(1, True)
+    sys.stdout = open(1, "w", closefd=False)  # it may be unbuffered
+    sys.stdout.write("stays in the buffer")
+    os.write(2, b"full")
+    try:
+        mp.Process(target=int).start()
+    finally:
+        os._exit(7)
+"""
+
+
+def test_ctrl_c_while_a_start_waits_for_who_reads_the_output():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", NOBODY_READS], stdout=pipe, stderr=pipe) as program:
+        try:
+            assert program.stderr.read(4) == b"full"
+            status = Path(f"/proc/{program.pid}/status")
+            wait_for(lambda: status.read_text().partition("State:\t")[2][0] == "S")
+            program.send_signal(signal.SIGINT)
+            assert program.wait(LONG) == 7
+        finally:
+            program.kill()
 
 
 INTERRUPTED_POOL = (
