@@ -166,7 +166,7 @@ class ForkProcess(Verbs, _std.ForkProcess):  # type: ignore[misc,name-defined]
     def _around_start() -> contextlib.AbstractContextManager[None]:
         # What a handler raises in a function of os.register_at_fork() is lost, and after the fork so is the child.
         _util._flush_std_streams()  # may wait for who reads them: where a handler can still run, and not within
-        return core.signals_put_off()
+        return core.signals_put_off()  # type: ignore[no-any-return]
 
 
 class SpawnProcess(Verbs, _std.SpawnProcess):  # type: ignore[misc,name-defined]
