@@ -317,6 +317,7 @@ bool ext_takes_signals(PyObject *self); /* does the calling thread run Python's 
 
 /* signals.c */
 PyObject *ext_signals_put_off(PyObject *module, PyObject *unused);
+PyObject *ext_signals_come(PyObject *module, PyObject *unused);
 void ext_signals_after_fork(void);
 PyObject *ext_shield(PyObject *module, PyObject *unused);
 void ext_shield_enter(void);

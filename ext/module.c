@@ -116,6 +116,9 @@ static PyMethodDef module_methods[] = {
                "Not for what may wait long. May be nested; nothing is done in any thread but the first, "
                "since Python "
                "runs handlers in that one alone."),
+    EXT_METHOD("_signals_come", ext_signals_come, METH_NOARGS,
+               "_signals_come($module, /)\n--\n\n"
+               "In a child that was forked within signals_put_off(), and does not return there: its end."),
     EXT_METHOD("_held", ext_held_list, METH_NOARGS,
                "_held($module, /)\n--\n\nReturn (ident of the thread, lock) for each lock that is held."),
     EXT_METHOD("_bind", module_bind, METH_FASTCALL,

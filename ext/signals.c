@@ -14,7 +14,7 @@ static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1
 #define NUMBERS (sizeof numbers / sizeof numbers[0])
 
 static struct sigaction before[NUMBERS]; /* SIG_DFL: not put off. The first thread's, as `depth` */
-static unsigned depth;
+static _Thread_local unsigned depth;
 static atomic_bool putting_off;
 static atomic_int
     came[NUMBERS]; /* the process that it came to; 0: it did not. A forked child has its parent's */
@@ -79,12 +79,23 @@ static void leave(void)
     depth -= depth != 0;
 }
 
+/* In a forked child. Who forked within a block lets them come by itself, in ext_signals_come(): until then the child is in the
+ * midst of its parent's program, which a handler must not go on with. Any other thread knows of no block. */
 void ext_signals_after_fork(void)
 {
+    if (depth == 0 && atomic_load(&putting_off)) {
+        let_come();
+    }
+}
+
+PyObject *ext_signals_come(PyObject *module, PyObject *unused)
+{
+    (void) module, (void) unused;
     if (depth != 0) {
         depth = 0;
         let_come();
     }
+    Py_RETURN_NONE;
 }
 
 /* ---- signals_put_off() ---------------------------------------------------------------------------------------- */

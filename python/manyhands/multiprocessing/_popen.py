@@ -106,6 +106,7 @@ class Launch:
     sentinel: int
     returncode: int | None
     control: Any = None
+    _take: Any  # (flag): learn the exit status, where it can be told
     _manyhands_place: int | None = None
 
     def _launch(self, process_obj: Any) -> None:
@@ -173,10 +174,6 @@ class Launch:
             self._manyhands_place = None
             core.arena_unreserve(place)
         return self.returncode
-
-    def _take(self, flag: int) -> Any:
-        """Learn the exit status, where it can be told."""
-        raise NotImplementedError
 
     def _status_is_lost(self) -> bool:
         """Did somebody else take it (a waitpid elsewhere, SIGCHLD ignored)?"""
@@ -259,6 +256,7 @@ class ForkLaunch(Launch):
                 core.die_with(process_obj._manyhands_lifeline)
             if process_obj._manyhands_logging is not None:
                 process_obj._manyhands_logging._install()
+            core._signals_come()  # not before: what a handler raises would go on with the parent's program
             code = process_obj._bootstrap(parent_sentinel=theirs[0])
         finally:
             if _WITH_ATEXIT:

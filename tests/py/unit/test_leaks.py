@@ -425,6 +425,7 @@ def sampler() -> None:
 
 
 @row("signals_put_off")
+@row("_signals_come")
 @row("SignalsPutOff: __enter__ __exit__")
 @row("Shield: __enter__ __exit__")
 def shield() -> None:
@@ -536,9 +537,8 @@ def atomics() -> None:
 @row("arena_sweep")
 @row("arena_fd")
 def functions() -> None:
-    core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held()
-    core._current_frames()
-    assert not core._raise_in(0, ValueError)
+    core.shield(), core.checkpoint(), core.allocate_lock(), core._waits(), core._held(), core._signals_come()
+    assert core._current_frames() and not core._raise_in(0, ValueError)
     assert core.arena_usage() and core.arena_sweep() == 0 and core.arena_fd() >= 0
 
 

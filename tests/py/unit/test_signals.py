@@ -110,17 +110,43 @@ def test_in_another_thread_nothing_is_done(came):
     assert came == [signal.SIGUSR1]
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_child_forked_within_takes_signals_at_once_and_not_its_parents(came):
+FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def ended_well(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@FORKS
+def test_a_child_forked_within_is_not_in_its_parent_s_program_when_one_comes(came):
     with signals_put_off():
         signal.raise_signal(signal.SIGUSR1)
         pid = os.fork()
         if pid == 0:
-            own = list(came)
             signal.raise_signal(signal.SIGUSR1)
-            os._exit(0 if own == [] and came == [signal.SIGUSR1] else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            before = list(came)
+            core._signals_come()
+            os._exit(0 if before == [] and came == [signal.SIGUSR1] else 1)  # its own, and not its parent's
+        assert ended_well(pid)
     assert came == [signal.SIGUSR1]
+
+
+@FORKS
+def test_a_child_that_another_thread_forks_meanwhile_takes_them_at_once(came):
+    pids = []
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            signal.raise_signal(signal.SIGUSR1)
+            os._exit(0 if came == [signal.SIGUSR1] else 1)
+        pids.append(pid)
+
+    with signals_put_off():
+        other = threading.Thread(target=fork)
+        other.start()
+        other.join()
+    assert ended_well(*pids) and came == []
 
 
 def test_a_storm_loses_none(came):
@@ -219,6 +245,27 @@ def test_ctrl_c_while_a_start_waits_for_who_reads_the_output():
             assert program.wait(LONG) == 7
         finally:
             program.kill()
+
+
+INTERRUPTED_CHILD = (
+    INTERRUPTED_FORK.partition("    once =")[0].partition("    gate =")[0].replace("parent=", "child=")
+    + """
+    try:
+        process = mp.Process(target=int)
+        process.start()
+        process.join()
+        print(process.exitcode)
+    finally:
+        print("once", flush=True)
+"""
+)
+
+
+def test_ctrl_c_in_a_child_that_begins_does_not_go_on_with_its_parent():
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_CHILD], capture_output=True, text=True, timeout=LONG
+    )
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("1\nonce\n", "", 0)
 
 
 INTERRUPTED_POOL = (
